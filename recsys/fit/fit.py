@@ -10,7 +10,6 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +17,7 @@ import numpy.typing as npt
 from recsys.config.schema import Config
 from recsys.errors import RecsysError, StateError
 from recsys.evaluation.metrics import log_losses
-from recsys.evaluation.replay.evaluation import settings_of
+from recsys.evaluation.result_settings import settings_of
 from recsys.fit.fit_result import Epoch, FitResult
 from recsys.fit.fit_state import FILE, FitState
 from recsys.fit.parts import Parts
@@ -102,7 +101,9 @@ class Fit:
     def result(self) -> FitResult:
         """Of the epochs so far; there is at least one."""
         best = best_epoch(self._figures())
-        return FitResult(rows=self._parts.rows, epochs=self.state.epochs, best=best, config=fit_settings(self._config))
+        return FitResult(
+            rows=self._parts.rows, epochs=self.state.epochs, best=best, config=settings_of(self._config, "fit")
+        )
 
     def load_best(self) -> None:
         """Give the learner the weights of the best epoch. Raises StateError if no epoch has ended."""
@@ -176,11 +177,6 @@ class Fit:
         sign = -1.0 if metric == "auc" else 1.0
         found = (epoch.validation[self._learner.tasks[0]][metric] for epoch in self.state.epochs)
         return [float("nan") if value is None else sign * value for value in found]
-
-
-def fit_settings(config: Config) -> dict[str, Any]:
-    """The part of a configuration that a fit depends on."""
-    return settings_of(config) | {"fit": config.fit.model_dump(mode="json")}
 
 
 def fit_folder(config: Config) -> Path:

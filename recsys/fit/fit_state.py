@@ -11,7 +11,7 @@ from recsys.config.schema import Config
 from recsys.config.sections.learning.fit import FitSection
 from recsys.config.sections.learning.training import TrainingSection
 from recsys.errors import StateError
-from recsys.evaluation.replay.evaluation import settings_of
+from recsys.evaluation.result_settings import settings_of
 from recsys.fit.fit_result import Epoch
 from recsys.fit.parts import Parts
 

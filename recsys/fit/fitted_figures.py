@@ -7,7 +7,8 @@ from typing import Literal
 from recsys import wiring
 from recsys.config.schema import Config
 from recsys.errors import RecsysError, StateError
-from recsys.fit.fit import best_checkpoints, fit_folder, fit_settings, load_best
+from recsys.evaluation.result_settings import settings_of
+from recsys.fit.fit import best_checkpoints, fit_folder, load_best
 from recsys.fit.fit_result import Evaluation
 from recsys.fit.fit_state import Split
 from recsys.fit.parts import read_parts
@@ -26,7 +27,7 @@ def evaluate(config: Config, log: EventLog, *, part: Part = "test", until: int |
     """
     learner = fitted_learner(config)
     rows = getattr(read_parts(config, log, until), part)
-    return Evaluation(part=part, steps=learner.steps, tasks=figures(learner, rows), config=fit_settings(config))
+    return Evaluation(part=part, steps=learner.steps, tasks=figures(learner, rows), config=settings_of(config, "fit"))
 
 
 def fitted_learner(config: Config) -> Learner:

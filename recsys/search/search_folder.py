@@ -13,6 +13,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from recsys.errors import InvalidValueError, StateError, file_errors
+from recsys.evaluation.result_settings import goes_on
 from streaming.log import durable_files
 
 _T = TypeVar("_T")
@@ -31,14 +32,17 @@ class SearchFolder:
         self._folder = folder
 
     @classmethod
-    def of(cls, folder: Path, settings: Mapping[str, Any]) -> SearchFolder:
-        """The folder of a search with these `settings`, as JSON. Raises InvalidValueError if it is of another one."""
-        path, described = folder / _SETTINGS, json.dumps(settings, sort_keys=True)
+    def of(cls, folder: Path, settings: Mapping[str, Any], stated: Mapping[str, Any] | None = None) -> SearchFolder:
+        """The folder of a search with these `settings`, as JSON; those that are `stated` (all) may not be new to it.
+
+        Raises InvalidValueError if it is of another search.
+        """
+        path = folder / _SETTINGS
         with file_errors(_WHAT, folder):
             folder.mkdir(parents=True, exist_ok=True)
             if not path.exists():
-                durable_files.replace(path, described.encode())
-            elif path.read_text("utf-8") != described:
+                durable_files.replace(path, json.dumps(settings, sort_keys=True).encode())
+            elif not goes_on(cls._settings(path), settings, settings if stated is None else stated):
                 raise InvalidValueError(
                     f"{folder} has a search with other settings, or of a log that has grown since: restore them and "
                     "--until, name another --out, or remove the folder"
@@ -83,6 +87,13 @@ class SearchFolder:
                 return tensors, json.loads(opened.metadata()[_VALUES])
         except (SafetensorError, KeyError, TypeError, ValueError) as error:
             raise StateError(f"{path} is damaged, remove it to do its stage again: {error}") from None
+
+    @staticmethod
+    def _settings(path: Path) -> Any:
+        try:
+            return json.loads(path.read_bytes())
+        except ValueError as error:
+            raise StateError(f"{path} is damaged, remove its folder to begin anew: {error}") from None
 
     def _file(self, name: str, suffix: str) -> Path:
         assert self._folder is not None

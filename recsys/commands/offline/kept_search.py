@@ -9,7 +9,7 @@ from rich.console import Console
 
 from recsys.commands.output.terminal import say
 from recsys.config.schema import Config
-from recsys.evaluation.replay.evaluation import settings_of
+from recsys.evaluation.result_settings import settings_of
 from recsys.fit.parts import Parts
 from recsys.search.search_folder import SearchFolder
 
@@ -18,8 +18,9 @@ def search_folder(
     config: Config, method: Literal["dnis", "ihas"], parts: Parts, out: Path, console: Console
 ) -> SearchFolder:
     """The folder of that name in `out`; says so if it goes on. Raises InvalidValueError if it is of another search."""
-    sections = {name: getattr(config, name).model_dump(mode="json") for name in ("fit", method)}
-    found = SearchFolder.of(out / method, settings_of(config) | sections | {"rows": parts.rows, "end": parts.end})
+    of_log = {"rows": parts.rows, "end": parts.end}
+    settings, stated = (settings_of(config, "fit", method, stated=stated) | of_log for stated in (False, True))
+    found = SearchFolder.of(out / method, settings, stated)
     if found.has_begun:
         say(console, f"Going on from {out / method}.")
     return found

@@ -22,9 +22,9 @@ from recsys.evaluation.memory_study.setting import Setting, unbounded, usual, wi
 from recsys.evaluation.memory_study.study_result import MeasuredReplay, MeasuredSetting, StudyResult
 from recsys.evaluation.replay.arm_figures import figures, gain, window_auc
 from recsys.evaluation.replay.arms import online
-from recsys.evaluation.replay.evaluation import settings_of
 from recsys.evaluation.replay.online_stage import Share, online_stage
 from recsys.evaluation.replay.training_pass import Replay, ReplayProgress
+from recsys.evaluation.result_settings import settings_of
 from streaming.log.event_log import EventLog
 
 Report = Callable[[str, ReplayProgress], None]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import msgspec
 
@@ -17,27 +16,11 @@ from recsys.evaluation.replay.orders import Rule, orders
 from recsys.evaluation.replay.replay_result import ReplayResult, TaskResult
 from recsys.evaluation.replay.scored_rows import ScoredRows
 from recsys.evaluation.replay.training_pass import Replay, ReplayProgress, Scored
+from recsys.evaluation.result_settings import settings_of
 from recsys.off_policy.policies import policy
 from recsys.unlearned import REMEDY, not_learned
 from serving.ranking.task_score import TaskScore
 from streaming.log.event_log import EventLog
-
-SETTINGS = {"features", "model", "training"}
-PLACES = frozenset(
-    [
-        "threads",
-        "min_workers",
-        "checkpoints",
-        "checkpoint_every",
-        "increments",
-        "keep",
-        "export_every",
-        "tensorboard",
-        "cold_folder",
-        "pending_folder",
-    ]
-)
-"""Settings of training that say where and how it runs; they do not belong in a result."""
 
 
 def evaluate(
@@ -95,13 +78,6 @@ def _of_task(rows: ScoredRows, scored: Sequence[Scored], task: int) -> TaskResul
     """The figures of one task, from the rows and scores of all."""
     own, places_R = rows.of_task(task), rows.places(task)
     return TaskResult(windows(own), arm_results(own, [one.take(places_R) for one in scored]))
-
-
-def settings_of(config: Config) -> dict[str, Any]:
-    """The part of a configuration that a result depends on."""
-    settings = config.model_dump(mode="json", include=SETTINGS | ({"tasks"} if config.tasks else set()))
-    settings["training"] = {name: value for name, value in settings["training"].items() if name not in PLACES}
-    return settings
 
 
 def _unlearned(config: Config, lost: Mapping[str, int]) -> str:

@@ -25,7 +25,8 @@ from optuna.trial import FrozenTrial, TrialState
 from recsys import wiring
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError
-from recsys.fit.fit import Fit, best_checkpoints, fit_settings, load_best
+from recsys.evaluation.result_settings import goes_on, settings_of
+from recsys.fit.fit import Fit, best_checkpoints, load_best
 from recsys.fit.parts import Parts
 from recsys.fit.scoring import figures
 from recsys.fit.tuning.space import check, suggest, tried_with, with_values
@@ -87,19 +88,20 @@ class Tuning:
     def _study(self, model: str) -> optuna.Study:
         direction = StudyDirection.MAXIMIZE if self._config.fit.metric == "auc" else StudyDirection.MINIMIZE
         study = optuna.create_study(storage=self._storage, study_name=model, direction=direction, load_if_exists=True)
-        settings = json.dumps(self._settings(), sort_keys=True)
-        if study.user_attrs.setdefault(_SETTINGS, settings) != settings:
+        settings = self._settings()
+        kept = study.user_attrs.get(_SETTINGS)
+        if kept is not None and not goes_on(json.loads(kept), settings, self._settings(stated=True)):
             raise InvalidValueError(
                 f"{self._folder / JOURNAL} has trials of other settings, or of a log that has grown: name another "
                 "folder with --out, or keep later events out with --until"
             )
-        study.set_user_attr(_SETTINGS, settings)
+        study.set_user_attr(_SETTINGS, json.dumps(settings, sort_keys=True))
         return study
 
-    def _settings(self) -> dict[str, Any]:
+    def _settings(self, *, stated: bool = False) -> dict[str, Any]:
         """What trials can be compared under; the number of trials may grow."""
-        tune = self._config.tune.model_dump(mode="json", exclude={"trials", "models"})
-        return fit_settings(self._config) | {"tune": tune, "parts": self._parts.rows}
+        tune = self._config.tune.model_dump(mode="json", exclude={"trials", "models"}, exclude_defaults=stated)
+        return settings_of(self._config, "fit", stated=stated) | {"tune": tune, "parts": self._parts.rows}
 
     def _trial(self, model: str, stop: threading.Event) -> bool:
         """Run the next trial, or again one that was begun; False if `stop` was set before its end."""

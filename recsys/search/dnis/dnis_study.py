@@ -27,7 +27,7 @@ from torch import Tensor
 
 from recsys.config.schema import Config
 from recsys.config.sections.learning.search import DnisSection
-from recsys.evaluation.replay.evaluation import settings_of
+from recsys.evaluation.result_settings import settings_of
 from recsys.fit.parts import Parts
 from recsys.search import masks
 from recsys.search.dnis import selection
@@ -75,7 +75,7 @@ def compare(
         alpha=found["dnis"].factors_VK[firsts].tolist(),
         whole=judge(space, warm, space.test),
         points=points,
-        config=settings_of(config) | {name: getattr(config, name).model_dump(mode="json") for name in ("fit", "dnis")},
+        config=settings_of(config, "fit", "dnis"),
     )
 
 

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 
 from recsys.config.schema import Config
-from recsys.evaluation.replay.evaluation import settings_of
+from recsys.evaluation.result_settings import settings_of
 from recsys.fit.parts import Parts
 from recsys.search.ihas.contender import PARTS, Member, Places, contender, everything
 from recsys.search.ihas.gates import GatedNet, Gates
@@ -72,8 +72,7 @@ def compare(
         contenders += [found, study.one(f"size {count}", study.dim_of(found.values))]
         if count > 1:
             contenders.append(study.random(count))
-    sections = {name: getattr(config, name).model_dump(mode="json") for name in ("fit", "ihas")}
-    return IhasResult(open=study.kept, contenders=contenders, config=settings_of(config) | sections)
+    return IhasResult(open=study.kept, contenders=contenders, config=settings_of(config, "fit", "ihas"))
 
 
 @dataclass(frozen=True, slots=True)

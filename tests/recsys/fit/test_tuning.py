@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from pathlib import Path
 from xml.etree import ElementTree
 
 import msgspec
+import optuna
 import pytest
 from click.testing import CliRunner
 
@@ -93,6 +95,23 @@ def test_it_stops_when_asked_and_leaves_no_checkpoints(config: Config, parts: Pa
 def test_trials_of_other_settings_are_not_mixed(config: Config, parts: Parts, tmp_path: Path) -> None:
     Tuning(config, parts, tmp_path)
     other = config.model_copy(update={"training": config.training.model_copy(update={"sparse_lr": 0.3})})
+    with pytest.raises(InvalidValueError, match="trials of other settings"):
+        Tuning(other, parts, tmp_path)
+
+
+def test_trials_of_an_earlier_release_go_on_if_new_settings_have_their_defaults(
+    config: Config, parts: Parts, tmp_path: Path
+) -> None:
+    """The earlier release knew neither an optimizer's L2 nor how long a fit is patient."""
+    tuning = Tuning(config, parts, tmp_path)
+    study = optuna.load_study(study_name=tuning.models[0], storage=tuning._storage)
+    kept = json.loads(study.user_attrs["settings"])
+    del kept["training"]["l2"], kept["fit"]["patience"]
+    study.set_user_attr("settings", json.dumps(kept))
+    patient = config.model_copy(update={"fit": config.fit.model_copy(update={"patience": Config().fit.patience})})
+    Tuning(patient, parts, tmp_path)
+    study.set_user_attr("settings", json.dumps(kept))
+    other = patient.model_copy(update={"training": patient.training.model_copy(update={"l2": 0.1})})
     with pytest.raises(InvalidValueError, match="trials of other settings"):
         Tuning(other, parts, tmp_path)
 

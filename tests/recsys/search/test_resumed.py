@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pytest
 import torch
 from click.testing import CliRunner
+from rich.console import Console
 
 from recsys.cli import main
+from recsys.commands.offline.kept_search import search_folder
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError, StateError
@@ -38,6 +41,7 @@ METHODS = {"dnis": dnis_study.compare, "ihas": ihas_study.compare}
 KILLED = """
 import os, signal
 from recsys.cli import main
+from recsys.commands.offline.kept_search import search_folder
 from recsys.search.search_folder import SearchFolder
 
 write = SearchFolder.write_stage
@@ -142,6 +146,25 @@ def test_a_search_of_other_settings_is_refused(tmp_path: Path) -> None:
     SearchFolder.of(tmp_path, {"lr": 1})
     with pytest.raises(InvalidValueError, match="has a search with other settings"):
         SearchFolder.of(tmp_path, {"lr": 2})
+
+
+@pytest.mark.parametrize("method", ["dnis", "ihas"])
+def test_a_search_that_an_earlier_release_began_goes_on_if_new_settings_have_their_defaults(
+    method: Literal["dnis", "ihas"], config: Config, parts: Parts, tmp_path: Path
+) -> None:
+    """The earlier release knew neither an optimizer's L2, nor a table's cold rows, nor the rate of the method."""
+    path = tmp_path / method / "settings.json"
+    console = Console(quiet=True)
+    search_folder(config, method, parts, tmp_path, console)
+    kept = json.loads(path.read_bytes())
+    del kept["training"]["l2"], kept["features"]["defaults"]["cold_capacity"], kept[method]["lr"]
+    path.write_text(json.dumps(kept))
+    of_default_rate = getattr(Config(), method)
+    config = config.model_copy(update={method: getattr(config, method).model_copy(update={"lr": of_default_rate.lr})})
+    search_folder(config, method, parts, tmp_path, console)
+    config = config.model_copy(update={"training": config.training.model_copy(update={"l2": 0.1})})
+    with pytest.raises(InvalidValueError, match="has a search with other settings"):
+        search_folder(config, method, parts, tmp_path, console)
 
 
 def test_a_damaged_state_is_named(tmp_path: Path) -> None:

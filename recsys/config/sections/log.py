@@ -17,7 +17,7 @@ from streaming.encode.feature_spec import Kind
 from streaming.ingest.formats.open_source import Format, check_text, dialect
 from streaming.ingest.mapping import column_mapping
 from streaming.ingest.mapping.column_mapping import Shape
-from streaming.ingest.mapping.event_time import epoch_millis
+from streaming.ingest.mapping.event_time import Unit, epoch_millis
 from streaming.log.open_log import check_keep, local_path, split_url
 
 
@@ -31,13 +31,19 @@ class MappingSection(Section):
     columns: dict[str, str | list[str]] = {}
     """From the event's field (`time`, `user`, `item`, `items`, `features.NAME`, ...) to the column; in JSON lines a
     path such as `context.user`. Several columns make an `id` or `impression` together, else the first with a value."""
+    action: str = ""
+    """What was done in every row of interactions or feedback without a column for it, such as `purchase`."""
     where: dict[str, str | list[str]] = {}
     """Of files with rows of several kinds: the value, or any of the values, that rows of this kind have in a column."""
     format: Format | None = None
     """By default what the suffix says."""
-    time_unit: Literal["ms", "s", "us", "ns", "iso"] = "ms"
+    time_unit: Unit = "ms"
     time_format: str = ""
     """Of times in text, such as `%d-%m-%Y %H:%M`; without it they are in `time_unit` too."""
+    origin: Annotated[datetime | None, Field(strict=False)] = None
+    """What numbers of `time_unit` count from, such as day 0; of a `time_format` without a year, from when on."""
+    time_of_day_format: str = ""
+    """Of a column `time_of_day` beside the day in `time`, such as `%H%M`; by default 13:45, 1:45 pm, or hours."""
     start: Annotated[datetime | None, Field(strict=False)] = None
     """When the first row happened in a file without times, and the time between two rows:"""
     interval: Duration = milliseconds("1s")
@@ -117,6 +123,9 @@ class MappingSection(Section):
             self.apart,
             {column: [one] if isinstance(one, str) else one for column, one in self.where.items()},
             self.decimal,
+            None if self.origin is None else epoch_millis(self.origin),
+            self.time_of_day_format,
+            self.action,
         )
 
     @model_validator(mode="after")

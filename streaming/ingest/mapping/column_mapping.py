@@ -15,7 +15,8 @@ from xxhash import xxh3_128_hexdigest
 from recsys.errors import InvalidValueError
 from streaming.encode.feature_spec import Kind
 from streaming.events.schema import Impression, Interaction, ItemUpdate, UserUpdate
-from streaming.ingest.mapping.event_time import Unit, check_format
+from streaming.ingest.mapping.event_time import Unit
+from streaming.ingest.mapping.formatted_time import check_format
 
 Shape = Literal["impression", "interaction", "user", "item", "shown", "feedback"]
 """What a row is: an event of a kind, one item of a list that was shown, or what a user did without a list."""
@@ -29,6 +30,8 @@ _FIELDS: Final[dict[Shape, tuple[str, ...]]] = {
     "shown": (*(name for name in Impression.__struct_fields__ if name != "items"), *_SHOWN),
     "feedback": ("id", "time", "user", "item", "action", "value", "features", "item_features", "actions"),
 }
+TIME_OF_DAY: Final = "time_of_day"
+"""The field of a column that is a part of the time: `time` is then the day."""
 _NEEDED: Final[dict[Shape, tuple[str, ...]]] = {
     "impression": ("id", "time", "user", "items"),
     "interaction": ("time", "impression", "item"),
@@ -37,6 +40,7 @@ _NEEDED: Final[dict[Shape, tuple[str, ...]]] = {
     "shown": ("time", "user", "item", "actions"),
     "feedback": ("time", "user", "item"),
 }
+_DONE: Final = ("interaction", "feedback")
 _NESTED: Final = ("features", "item_features", "actions")
 _WITHOUT_LISTS: Final = "; kind = 'feedback' is for what users did where nobody knows the list (docs/events.md)"
 NULLS: Final = ("", "null", "NULL", "nan", "NaN", "None", r"\N")
@@ -84,9 +88,15 @@ class Mapping:
     """In files with rows of several kinds: values by column; a row of this kind has one of them in each."""
     decimal: Literal[".", ","] = field(default=".", repr=False)
     """What stands before the fraction of a number in text; with a comma, points and spaces group the digits."""
+    origin: int | None = field(default=None, repr=False)
+    """Time (ms since the epoch) from which numbers of `time_unit` count, and times without a year follow."""
+    time_of_day_format: str = field(default="", repr=False)
+    """Of the column of `time_of_day`, see `time_of_day_reader`."""
+    action: str = field(default="", repr=False)
+    """What was done in every row of a file without a column that says it; empty for `click`."""
 
     def __post_init__(self) -> None:
-        allowed = _FIELDS[self.kind]
+        allowed = fields_of(self.kind)
         for name in self.columns:
             parent, dot, child = name.partition(".")
             if parent in allowed and (parent in _NESTED) == bool(dot and child):
@@ -108,8 +118,22 @@ class Mapping:
             raise InvalidValueError("start: a column has the times already; remove one of the two")
         if not self.separator:
             raise InvalidValueError("separator: the values of a list need something between them")
+        if self.action and self.kind not in _DONE:
+            raise InvalidValueError(f"action: this is for rows of kind {' or '.join(map(repr, _DONE))}")
+        if self.action and "action" in {name.partition(".")[0].removesuffix("s") for name in self.columns}:
+            raise InvalidValueError("action: a column says what was done already; remove one of the two")
+        self._check_times()
+
+    def _check_times(self) -> None:
+        """Raises InvalidValueError for settings of times that mean nothing together."""
         if self.time_format:
-            check_format(self.time_format)
+            check_format(self.time_format, origin=self.origin is not None)
+        if self.start is not None and self.origin is not None:
+            raise InvalidValueError("origin: this is what times count from, and `start` is for files without times")
+        if TIME_OF_DAY in self.columns and self.start is not None:
+            raise InvalidValueError("time_of_day: say which column has the day with `time`, in place of `start`")
+        if self.time_of_day_format and TIME_OF_DAY not in self.columns:
+            raise InvalidValueError("time_of_day_format: no column is mapped to `time_of_day`")
 
     @property
     def _what(self) -> str:
@@ -142,7 +166,15 @@ class Mapping:
 
     @cached_property
     def _text(self) -> str:
-        return repr(self) + (f" {self.decimal}" if self.decimal != "." else "")  # as before there was `decimal`
+        later = {
+            "decimal": ".",
+            "origin": None,
+            "time_of_day_format": "",
+            "action": "",
+        }  # files that were read before are known
+        return repr(self) + "".join(
+            f" {value}" for name, same in later.items() if (value := getattr(self, name)) != same
+        )
 
     def check(self, available: Sequence[str], source: str) -> None:
         """Raises InvalidValueError when a column is not among `available`, or appears twice."""
@@ -162,7 +194,7 @@ class Mapping:
 
 def fields_of(kind: Shape) -> Sequence[str]:
     """What a row of this kind may have."""
-    return _FIELDS[kind]
+    return (*_FIELDS[kind], TIME_OF_DAY)
 
 
 def _meant(column: str, available: Sequence[str]) -> str:

@@ -10,8 +10,9 @@ import pyarrow as pa
 from recsys.errors import InvalidValueError
 from streaming.events.schema import EVENT_SCHEMA
 from streaming.ingest.mapping import values
-from streaming.ingest.mapping.column_mapping import Mapping
+from streaming.ingest.mapping.column_mapping import TIME_OF_DAY, Mapping
 from streaming.ingest.mapping.event_time import millis_reader
+from streaming.ingest.mapping.time_of_day import time_of_day_reader
 
 Convert = Callable[[Any], Any]
 
@@ -21,7 +22,9 @@ def converter(mapping: Mapping, field: str) -> Convert:
     parent, dot, child = field.partition(".")
     nulls = frozenset(mapping.null_values)
     if field == "time":
-        return _unless_null(millis_reader(mapping.time_unit, mapping.time_format), nulls)
+        return _unless_null(millis_reader(mapping.time_unit, mapping.time_format, mapping.origin or 0), nulls)
+    if field == TIME_OF_DAY:
+        return _unless_null(time_of_day_reader(mapping.time_of_day_format), nulls)
     if parent == "actions":
         return _done(mapping, nulls)
     if field == "available":

@@ -10,68 +10,73 @@ from decimal import Decimal
 from typing import Any, Final, Literal
 
 from recsys.errors import InvalidValueError
+from streaming.ingest.mapping.formatted_time import from_origin, has_year, only_digits, parsed
 
-Unit = Literal["ms", "s", "us", "ns", "iso"]
+Unit = Literal["ms", "s", "us", "ns", "min", "h", "d", "iso"]
 _UNITS: Final[dict[Unit, str]] = {
     "ms": "a number of milliseconds",
     "s": "a number of seconds",
     "us": "a number of microseconds",
     "ns": "a number of nanoseconds",
+    "min": "a number of minutes",
+    "h": "a number of hours",
+    "d": "a number of days",
     "iso": "ISO 8601",
 }
 PLAUSIBLE: Final = 631_152_000_000
 """The beginning of 1990, ms since the epoch: an older time is hardly one of a log."""
-IN_MS: Final[dict[Unit, tuple[int, int]]] = {"ms": (1, 1), "s": (1000, 1), "us": (1, 1000), "ns": (1, 1_000_000)}
+IN_MS: Final[dict[Unit, tuple[int, int]]] = {
+    "ms": (1, 1), "s": (1000, 1), "us": (1, 1000), "ns": (1, 1_000_000),
+    "min": (60_000, 1), "h": (3_600_000, 1), "d": (86_400_000, 1),
+}  # fmt: skip
 """Factor and divisor to milliseconds."""
 _DIGITS: Final = 20
 """Smaller numbers are read without further checks."""
 _NUMBER: Final = re.compile(r"\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 
 
-def check_format(pattern: str) -> None:
-    """Raises InvalidValueError for a `time_format` that cannot be read back without a loss."""
-    if "%Z" in pattern:
-        raise InvalidValueError("time_format: %Z knows this machine's zones only; write the zone itself, or use %z")
-    try:
-        datetime.strptime(datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC).strftime(pattern), pattern)
-    except (ValueError, re.error) as error:
-        raise InvalidValueError(f"time_format: {pattern!r} is not a format of a time: {error}") from None
+def millis_reader(unit: Unit, pattern: str = "", origin: int = 0) -> Callable[[Any], int]:
+    """A function from a value to milliseconds, with a time without a zone in UTC.
 
-
-def millis_reader(unit: Unit, pattern: str = "") -> Callable[[Any], int]:
-    """A function from a value to milliseconds, with a time without a zone in UTC; text is read by `pattern` if given.
-
-    It raises InvalidValueError for any other value, with a message to follow the value.
+    Text is read by `pattern` if given, and so are whole numbers by one of digits alone; other numbers count from
+    `origin` (ms), and a pattern without a year means the first such time at or after it. It raises InvalidValueError
+    for any other value, with a message to follow the value.
     """
     in_unit = f'{_UNITS[unit]} (time_unit = "{unit}")'
 
     times, parts = IN_MS.get(unit, (1, 1))
     whole = parts == 1 and unit != "iso" and not pattern
+    by_pattern = _pattern_reader(pattern, origin) if pattern else None
+    digits = only_digits(pattern)
 
     def read(value: Any) -> int:
         if whole and type(value) is str and value.isdecimal() and len(value) < _DIGITS:
-            return int(value) * times
+            return int(value) * times + origin
+        formatted = by_pattern is not None and (isinstance(value, str | bytes) or (digits and type(value) is int))
         try:
-            return _millis(value, unit, pattern)
+            if by_pattern is not None and formatted:
+                return by_pattern(value.decode() if isinstance(value, bytes) else str(value))
+            return _millis(value, unit, origin)
         except (ValueError, ArithmeticError, TypeError):
-            by_format = bool(pattern) and isinstance(value, str)
             raise InvalidValueError(
-                f'is not as time_format = "{pattern}"' if by_format else f"is not {in_unit}"
+                f'is not as time_format = "{pattern}"' if formatted else f"is not {in_unit}"
             ) from None
 
     return read
 
 
-def _millis(value: Any, unit: Unit, pattern: str) -> int:
+def _pattern_reader(pattern: str, origin: int) -> Callable[[str], int]:
+    if has_year(pattern):
+        return lambda text: epoch_millis(parsed(text, pattern))
+    first = datetime.fromtimestamp(origin / 1000, UTC)
+    return lambda text: epoch_millis(from_origin(text, pattern, first))
+
+
+def _millis(value: Any, unit: Unit, origin: int) -> int:
     if isinstance(value, bytes):
         value = value.decode()
     if isinstance(value, str):
-        if pattern:
-            value = datetime.strptime(value, pattern)
-        elif unit == "iso":
-            value = datetime.fromisoformat(value)
-        else:
-            value = _number(value)
+        value = datetime.fromisoformat(value) if unit == "iso" else _number(value)
     if isinstance(value, date) and not isinstance(value, datetime):
         value = datetime.combine(value, time())
     if isinstance(value, datetime):
@@ -79,7 +84,7 @@ def _millis(value: Any, unit: Unit, pattern: str) -> int:
     if isinstance(value, bool) or not isinstance(value, int | float | Decimal) or unit == "iso":
         raise TypeError("not a number of the unit")
     times, parts = IN_MS[unit]
-    return math.floor(value * times / parts) if isinstance(value, float) else int(value * times // parts)
+    return origin + (math.floor(value * times / parts) if isinstance(value, float) else int(value * times // parts))
 
 
 def epoch_millis(value: datetime) -> int:

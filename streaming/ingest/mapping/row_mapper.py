@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, Final
 
 from recsys.errors import InvalidValueError
-from streaming.ingest.mapping.column_mapping import Mapping, columns_of
+from streaming.ingest.mapping.column_mapping import TIME_OF_DAY, Mapping, columns_of
 from streaming.ingest.mapping.converters import Convert, converter
 
 _COMPOSED: Final = ("id", "impression")
@@ -18,7 +18,7 @@ class RowMapper:
     """Reads the fields of rows, which are cells in the order of `mapping.names`."""
 
     def __init__(self, mapping: Mapping) -> None:
-        self._kind = mapping.kind
+        self._constant = {"type": mapping.kind} | ({"action": mapping.action} if mapping.action else {})
         self._plain: dict[str, Read] = {}
         self._direct: list[tuple[str, int, Convert]] = []
         self._combined: list[tuple[str, Read]] = []
@@ -32,10 +32,14 @@ class RowMapper:
                 self._nested.setdefault(parent, {})[child] = read
                 continue
             self._plain[field] = read
+            if field in ("time", TIME_OF_DAY) and TIME_OF_DAY in mapping.columns:
+                continue
             if len(places) == 1:
                 self._direct.append((field, places[0][0], convert))
             else:
                 self._combined.append((field, read))
+        if TIME_OF_DAY in mapping.columns:
+            self._combined.append(("time", _sum(self._plain["time"], self._plain[TIME_OF_DAY])))
 
     def fields(self, cells: Sequence[Any]) -> dict[str, Any]:
         """The row's fields by name, without those that are missing, and its kind as `type`: of a kind of event the
@@ -44,7 +48,7 @@ class RowMapper:
         Raises InvalidValueError for a value that an event cannot hold; everything else is checked when the event
         is decoded.
         """
-        event: dict[str, Any] = {"type": self._kind}
+        event: dict[str, Any] = self._constant.copy()
         try:
             for field, place, convert in self._direct:
                 if (value := convert(cells[place])) is not None:
@@ -89,6 +93,16 @@ def _reader(field: str, places: Sequence[tuple[int, str]], convert: Convert) -> 
         return composed if field in _COMPOSED else first
     ((place, column),) = places
     return lambda cells: single(cells, place, column)
+
+
+def _sum(day: Read, time_of_day: Read) -> Read:
+    """Both together; None if one of them is missing."""
+
+    def read(cells: Sequence[Any]) -> Any:
+        parts = [day(cells), time_of_day(cells)]
+        return None if None in parts else sum(parts)
+
+    return read
 
 
 def follow(value: Any, path: Sequence[str]) -> Any:

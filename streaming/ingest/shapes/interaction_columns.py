@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from streaming.events.columns import INTERACTION
 from streaming.events.schema import EVENT_SCHEMA, LARGEST, Interaction
 from streaming.ingest.codec import content_id
-from streaming.ingest.mapping.column_mapping import Mapping
+from streaming.ingest.mapping.column_mapping import TIME_OF_DAY, Mapping
 from streaming.ingest.mapping.event_time import IN_MS
 
 LONGEST_ID: Final = 512
@@ -32,12 +32,14 @@ class InteractionColumns:
 
     def __init__(self, mapping: Mapping) -> None:
         single = all(isinstance(column, str) for column in mapping.columns.values())
-        self.fits = mapping.kind == "interaction" and single and not mapping.time_format and mapping.time_unit in IN_MS
+        plain = not mapping.time_format and mapping.origin is None and TIME_OF_DAY not in mapping.columns
+        self.fits = mapping.kind == "interaction" and single and plain and mapping.time_unit in IN_MS
         """Whether rows of this mapping can be read by columns at all."""
         if self.fits:
             self._places = {name: mapping.names.index(str(column)) for name, column in mapping.columns.items()}
             self._times, self._parts = IN_MS[mapping.time_unit]
             self._nulls = frozenset(mapping.null_values)
+            self._action = mapping.action or "click"
 
     def events(self, cells: Sequence[Sequence[Any]]) -> pa.RecordBatch | None:
         """The rows as events; None if some of them have to be read one by one."""
@@ -46,7 +48,7 @@ class InteractionColumns:
             found = {name: self._column(name, columns[place]) for name, place in self._places.items()}
         except (_CloserLookError, pa.ArrowException, UnicodeEncodeError, OverflowError):
             return None
-        return _batch(found, len(cells))
+        return _batch(found, len(cells), self._action)
 
     def _column(self, name: str, cells: Cells) -> pa.Array:
         if name == "time":
@@ -101,10 +103,10 @@ def _require(plain: bool) -> None:
         raise _CloserLookError
 
 
-def _batch(found: dict[str, pa.Array], count: int) -> pa.RecordBatch:
+def _batch(found: dict[str, pa.Array], count: int, action: str) -> pa.RecordBatch:
     found = {
         "kind": pa.array(np.full(count, INTERACTION, np.uint8)),
-        "action": pa.repeat("click", count),
+        "action": pa.repeat(action, count),
         "value": pa.repeat(1.0, count),
     } | found
     if "id" not in found:

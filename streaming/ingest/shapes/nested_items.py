@@ -9,7 +9,9 @@ from recsys.errors import InvalidValueError
 from streaming.ingest.mapping.bracketed import bracketed, is_bracketed
 from streaming.ingest.mapping.column_mapping import Mapping, columns_of
 
-_OF_EVENTS: Final = frozenset({"time", "action", "value", "item_features", "actions", "scores", "propensities"})
+_OF_EVENTS: Final = frozenset(
+    {"time", "time_of_day", "action", "value", "item_features", "actions", "scores", "propensities"}
+)
 
 
 class NestedItems:

@@ -17,7 +17,8 @@ from recsys.errors import InvalidValueError
 from streaming.ingest.formats.open_source import open_source
 from streaming.ingest.formats.sources import BEGIN
 from streaming.ingest.mapping.column_mapping import Mapping
-from streaming.ingest.mapping.event_time import check_format, millis_reader
+from streaming.ingest.mapping.event_time import millis_reader
+from streaming.ingest.mapping.formatted_time import check_format
 from streaming.ingest.mapping.row_mapper import RowMapper
 
 COLUMNS = {"id": "id", "time": "t", "user": "u", "items": "i", "features.f": "f"}

@@ -133,6 +133,22 @@ def experiments(config_path: Path, since: str | None, before: str, as_json: bool
 
 @click.command()
 @CONFIG
+@click.option("--since", metavar="TIME", help="Only lists that were shown at this event time or later (ISO 8601, UTC).")
+@click.option("--json", "as_json", is_flag=True, help="Print the counts, for programs.")
+@readable
+@needs("serving")
+def rescore(config_path: Path, since: str | None, as_json: bool) -> None:
+    """Score what was shown again, from the log and the published models: is it what servers answered, bit for bit?
+
+    Says of all other lists why not. The exit status is 1 if there is no reason for one.
+    """
+    from recsys.commands.online.rescore import run
+
+    run(config_path, since=since, as_json=as_json)
+
+
+@click.command()
+@CONFIG
 @click.argument("users", metavar="USER...", nargs=-1, required=True)
 @click.option("--check", is_flag=True, help="Erase nothing: only look for what is left.")
 @click.option("--now", is_flag=True, help="Remove older checkpoints too, once the newest has nothing of the users.")
@@ -182,4 +198,4 @@ def create(name: str, scopes: tuple[Scope, ...], rate: float | None) -> None:
     print_key(name, scopes, rate)
 
 
-COMMANDS = (ingest, train, migrate, freeze, serve, key, status, experiments, forget, demo)
+COMMANDS = (ingest, train, migrate, freeze, serve, key, status, experiments, rescore, forget, demo)

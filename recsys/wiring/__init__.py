@@ -7,7 +7,7 @@ from recsys.wiring.erasure_places import places
 from recsys.wiring.learning import exporter, learner, model, set_threads, store, tables, tensorboard
 from recsys.wiring.online_training import locked_trainer, trainer, training_lock
 from recsys.wiring.publishing import ONLINE, publisher, redis_client, running_redis
-from recsys.wiring.serving import goals, local_ranking, open_scorer, server
+from recsys.wiring.serving import goals, local_ranking, open_scorer, published_models, server
 from recsys.wiring.stream import (
     event_log,
     feed,
@@ -37,6 +37,7 @@ __all__ = [
     "model",
     "open_scorer",
     "places",
+    "published_models",
     "publisher",
     "redis_client",
     "rules",

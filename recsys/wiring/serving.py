@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterator
 from dataclasses import fields
 from functools import partial
+from itertools import product
 from typing import TYPE_CHECKING
 
 from recsys.config.schema import Config
@@ -14,8 +17,9 @@ if TYPE_CHECKING:
     from recsys.config.sections.experiments import ExperimentSection
     from serving.experiments.goals import Goal
     from serving.local_ranking import LocalRanking
-    from serving.model.loaded_model import OpenScorer
+    from serving.model.loaded_model import LoadedModel, OpenScorer
     from serving.process_settings import Settings
+    from serving.replication.connection.redis_client import RedisClient
 
 
 def open_scorer(config: Config) -> OpenScorer:
@@ -26,6 +30,25 @@ def open_scorer(config: Config) -> OpenScorer:
     if config.serving.precision == "bfloat16":
         return partial(load_checked, engine=config.serving.engine, threads=config.serving.threads)
     return partial(load_scorer, engine=config.serving.engine, threads=config.serving.threads)
+
+
+def published_models(config: Config, client: RedisClient) -> Iterator[LoadedModel]:
+    """Every model that Redis holds, as a server loads it; with `precision = "bfloat16"` in both precisions, where the
+    processor has it."""
+    from serving.model.scorer import OpenVinoScorer, load_scorer, processor_capabilities
+    from serving.replication.follow.model_loader import ModelLoader
+    from serving.replication.health import Availability
+    from serving.replication.promoter import Promoter
+
+    threads = config.serving.threads
+    scorers: list[OpenScorer] = [partial(load_scorer, engine=config.serving.engine, threads=threads)]
+    if config.serving.precision == "bfloat16" and "BF16" in processor_capabilities():
+        scorers.append(partial(OpenVinoScorer, threads=threads, precision="bf16"))
+    for name, opened in product(Promoter(client).published(), scorers):
+        loader = ModelLoader(name, client, opened, config.serving.cache_rows, Availability(), time.monotonic)
+        loader.catch_up(client, continued=False)
+        if loader.current is not None:
+            yield loader.current
 
 
 def server(config: Config) -> Settings:

@@ -9,6 +9,9 @@ import msgspec
 
 from serving.replication.connection.redis_client import RedisClient
 
+ROWS_CHANGED = "rows_changed"
+"""When rows of the model changed in Redis last, in milliseconds of the trainer's clock; absent until they have."""
+
 
 class TrainerStatus(msgspec.Struct, frozen=True):
     """The latest status of one model's trainer."""

@@ -85,6 +85,8 @@ class Publisher:
         """Sequence of the last delta written by this publisher."""
         self._announced = 0
         """Sequence of the last of them that was announced."""
+        self._changed: dict[str, int] = {}
+        """When rows changed last, as the status has it."""
         self._catalog: _Catalog | None = None
         """The catalogue in Redis, or None if unknown."""
 
@@ -141,6 +143,8 @@ class Publisher:
         previous = self._announced if known == {self._written} else delta.sequence - 1
         announced = self._announce(delta_messages.messages(replace(delta, tables=written), previous, self._keys.run))
         self._complete(f"{delta.sequence}:{delta.epoch}")
+        if announced:
+            self._changed = {trainer_status.ROWS_CHANGED: self._now()}
         self._written = delta.sequence
         self._announced = delta.sequence if announced else previous
 
@@ -185,7 +189,7 @@ class Publisher:
     def publish_status(self, status: Mapping[str, object]) -> None:
         """Replace the trainer's status: figures by name, or groups of figures (see `trainer_status.TrainerStatus`)."""
         published = self._now()
-        blobs = {self._keys.status: trainer_status.encode(status, published)}
+        blobs = {self._keys.status: trainer_status.encode({**status, **self._changed}, published)}
         if status.get("serves"):
             blobs[self._keys.figures] = trainer_status.encode(trainer_status.lasting(status), published)
         self._redis.write(lambda pipe: pipe.mset(blobs))

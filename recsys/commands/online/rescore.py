@@ -1,0 +1,89 @@
+"""`recsys rescore`: score what was shown again, and compare with what servers have logged."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import msgspec
+import redis
+from rich.box import SIMPLE_HEAD
+from rich.table import Table
+
+from recsys import wiring
+from recsys.commands.options.iso_time import parse_time
+from recsys.commands.output.terminal import READING, plain_console
+from recsys.commands.promotion.redis_of import status_of
+from recsys.config.file import load
+from recsys.config.schema import Config
+from recsys.errors import RedisServerError
+from recsys.evaluation.rescored_lists import Outcome, PublishedModel, RescoredLists, Tally, explained
+from serving.model.loaded_model import LoadedModel
+from serving.ranking.task_score import TaskScore
+from serving.replication.connection.redis_client import RedisClient
+from serving.replication.shared_reads import served
+from serving.replication.trainer_status import ROWS_CHANGED
+from streaming.log.event_log import read_partitions
+
+
+def run(path: Path, *, since: str | None, as_json: bool) -> None:
+    """Print how many lists came out the same, and why others did not. Exits with 1 if that is unexplained of any."""
+    config = load(path)
+    console = plain_console()
+    with console.status(READING):
+        tallies = rescored(config, parse_time(since, "--since") if since else 0)
+    if as_json:
+        by_outcome = {outcome: {"lists": one.lists, "largest": one.largest} for outcome, one in tallies.items()}
+        console.out(msgspec.json.encode(by_outcome).decode(), highlight=False)
+    else:
+        console.print(_table(tallies))
+    if "unexplained" in tallies:
+        sys.exit(1)
+
+
+def rescored(config: Config, since: int = 0) -> dict[Outcome, Tally]:
+    """Of the lists since an event time (ms). Raises RedisServerError if Redis does not answer."""
+    log = wiring.event_log(config)
+    try:
+        with wiring.running_redis(config), wiring.redis_client(config) as client:
+            models = [_published(client, model) for model in wiring.published_models(config, client)]
+            lists = RescoredLists(models, _scores(config))
+            for chunks in read_partitions(log):
+                for chunk in chunks:
+                    lists.take(chunk.events, since)
+            return lists.tallies
+    except redis.RedisError as error:
+        raise RedisServerError(f"Redis does not answer: {error}") from error
+    finally:
+        log.close()
+
+
+def _published(client: RedisClient, model: LoadedModel) -> PublishedModel:
+    run = served(client, model.name)
+    status = status_of(client, model.name)
+    changed = 0 if not run else None if status is None else status.status.get(ROWS_CHANGED)
+    return PublishedModel(model, changed)
+
+
+def _scores(config: Config) -> Callable[[str, str], TaskScore]:
+    """What the arm of an experiment ranks by."""
+    usual = TaskScore(config.serving.score)
+    own = {
+        (experiment.name, arm.name): TaskScore(arm.score)
+        for experiment in config.experiments
+        for arm in experiment.arms
+        if arm.score
+    }
+    return lambda experiment, arm: own.get((experiment, arm), usual)
+
+
+def _table(tallies: dict[Outcome, Tally]) -> Table:
+    drawn = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    drawn.add_column("scores, computed again", overflow="fold")
+    for name in ("lists", "largest difference"):
+        drawn.add_column(name, justify="right")
+    drawn.add_column("such as", overflow="fold")
+    for meaning, one in explained(tallies):
+        drawn.add_row(meaning, f"{one.lists:,}", f"{one.largest:.2g}" if one.largest else "", one.example)
+    return drawn

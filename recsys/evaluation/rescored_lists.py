@@ -1,0 +1,149 @@
+"""Shown lists scored again from the log: which scores come out bit for bit, and why the others do not.
+
+Shape suffixes: K shown items, T tasks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from recsys.errors import InvalidValueError, RowsUnavailableError
+from serving.experiments.assignment import POPULARITY
+from serving.model.loaded_model import LoadedModel
+from serving.ranking.task_score import TaskScore
+from streaming.events.columns import IMPRESSION
+from streaming.events.schema import Features, Value
+
+Outcome = Literal["equal", "last bits", "popularity", "no model", "version", "rows", "moved", "features", "unexplained"]
+LAST_BITS = 1e-6
+"""Largest difference of a score that engines, processors and the number of candidates make."""
+SETTLED = 10_000
+"""Milliseconds after a change of rows within which a server may still have scored with those before."""
+_COLUMNS = ["id", "time", "user", "items", "features", "item_features", "scores", "experiment", "arm", "model"]
+_DEGRADED = "action"
+"""The column that has the reasons of an impression, with commas."""
+_features = msgspec.json.Decoder(Features)
+_columns = msgspec.json.Decoder(dict[str, list[Value]])
+
+
+@dataclass(frozen=True, slots=True)
+class PublishedModel:
+    """A model that Redis holds, as a server loads it."""
+
+    model: LoadedModel
+    changed: int | None
+    """When its rows changed last, in ms; None if that is not known. A frozen copy's do not: 0."""
+
+    def unchanged_since(self, time: int) -> bool:
+        """Whether what a server scored with at this time (ms) is what Redis holds, as far as is known."""
+        return self.changed is not None and time > self.changed + SETTLED
+
+
+@dataclass(slots=True)
+class Tally:
+    """Lists of one outcome."""
+
+    lists: int = 0
+    largest: float = 0.0
+    """Largest difference of a score, of those that were scored again."""
+    example: str = ""
+    """The first impression."""
+
+
+class RescoredLists:
+    """Scores impressions again, with their features as logged and the rows and graphs of `models`, and counts outcomes.
+
+    A list that a version of one name has ranked is scored with every model of that version, so with a frozen copy, too.
+    `score` gives what the arm of an experiment ranks by.
+    """
+
+    def __init__(self, models: Sequence[PublishedModel], score: Callable[[str, str], TaskScore]) -> None:
+        self._score = score
+        self._of_version: dict[str, list[PublishedModel]] = defaultdict(list)
+        for one in models:
+            self._of_version[one.model.artefact.version].append(one)
+        self.tallies: dict[Outcome, Tally] = {}
+
+    def take(self, events: pa.RecordBatch, since: int = 0) -> None:
+        """Score the impressions among them since an event time (ms). Raises RowsUnavailableError without Redis."""
+        chosen = pc.and_(pc.equal(events.column("kind"), IMPRESSION), pc.greater_equal(events.column("time"), since))
+        for shown in events.filter(chosen).select([*_COLUMNS, _DEGRADED]).to_pylist():
+            outcome, difference = self._outcome(shown)
+            tally = self.tallies.setdefault(outcome, Tally(example=shown["id"]))
+            tally.lists += 1
+            tally.largest = max(tally.largest, difference)
+
+    def _outcome(self, shown: dict[str, Any]) -> tuple[Outcome, float]:
+        """With the largest difference of a score, 0 of a list that cannot be scored."""
+        name, _, version = shown["model"].partition("@")
+        if name == POPULARITY:
+            return "popularity", 0.0
+        if not version or not shown["scores"]:
+            return "no model", 0.0
+        found = [(one, self._difference(one.model, shown)) for one in self._of_version.get(version, ())]
+        if not found:
+            return "version", 0.0
+        difference = min(away for _, away in found)
+        if difference == math.inf:
+            return "features", 0.0
+        own = [one for one, _ in found if one.model.name == name]
+        return _reason(difference, shown, rows_stand=any(one.unchanged_since(shown["time"]) for one in own)), difference
+
+    def _difference(self, model: LoadedModel, shown: dict[str, Any]) -> float:
+        """The largest one of a score from the logged; infinite where the log lacks features that the model reads."""
+        columns = _columns.decode(shown["item_features"] or b"{}")
+        if not model.item_features <= columns.keys():
+            return math.inf
+        try:
+            encoded = model.encode(
+                shown["user"], shown["time"], _features.decode(shown["features"] or b"{}"), shown["items"], columns
+            )
+        except InvalidValueError:
+            return math.inf
+        embedded = model.embed(encoded)
+        if not embedded.complete:
+            raise RowsUnavailableError(f"Redis does not give rows of model {model.name!r}: is it running?")
+        score, tasks = self._score(shown["experiment"], shown["arm"]), model.artefact.tasks
+        scores_K = score.of(np.asarray(model.score(encoded, embedded), np.float64), tasks)
+        if np.array_equal(scores_K, np.array(shown["scores"], np.float64)):
+            return 0.0
+        return float(np.abs(scores_K - shown["scores"]).max())
+
+
+def _reason(difference: float, shown: dict[str, Any], *, rows_stand: bool) -> Outcome:
+    """Why the scores of a list that was scored again are so far from the logged ones."""
+    if difference == 0:
+        return "equal"
+    if "rows" in (shown[_DEGRADED] or "").split(","):
+        return "rows"
+    if difference <= LAST_BITS:
+        return "last bits"
+    return "unexplained" if rows_stand else "moved"
+
+
+def explained(tallies: dict[Outcome, Tally]) -> Iterator[tuple[str, Tally]]:
+    """What each outcome says of its lists, those that came out first."""
+    yield from ((_MEANINGS[outcome], tallies[outcome]) for outcome in _MEANINGS if outcome in tallies)
+
+
+_MEANINGS: dict[Outcome, str] = {
+    "equal": "the same, bit for bit",
+    "last bits": "the same but for the last bits: another engine or processor, or ONNX Runtime, whose last bits depend "
+    "on candidates that the log does not have",
+    "moved": "rows of the model have changed since",
+    "version": "Redis does not hold this version of the model any more",
+    "rows": "Redis gave no rows when it was ranked",
+    "features": "the log lacks features that the model reads, or has one of the wrong kind",
+    "popularity": "ranked by popularity, not by a model",
+    "no model": "not ranked by a server of this project: it names no version, or no scores",
+    "unexplained": "not the same, though version and rows are: are [serving] score, engine and precision as they were?",
+}

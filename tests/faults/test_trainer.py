@@ -198,6 +198,16 @@ def test_a_killed_trainer_that_samples_ends_in_the_same_state(config: Config, un
 
 
 @pytest.mark.slow
+def test_a_killed_trainer_whose_impressions_wait_in_files_ends_in_the_same_state(
+    config: Config, uninterrupted: str
+) -> None:
+    folder = workspace(config, "in-files", "pending_folder = 'pending'\n")
+    train_until_killed(folder, kill_at, "rows written", 2)
+    assert (folder / "pending").is_dir(), "they have waited there"
+    assert train(folder) == uninterrupted
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(("point", "occurrence"), [("step", 13), ("step", 17), ("rows written", 3), ("renamed", 6)])
 def test_a_trainer_killed_about_the_erasure_of_users_ends_in_the_same_state(
     with_erasures: Config, uninterrupted: str, uninterrupted_with_erasures: str, point: str, occurrence: int

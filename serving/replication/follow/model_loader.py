@@ -122,6 +122,8 @@ class ModelLoader:
         if isinstance(message, delta_messages.Reset):
             self._empty(client)
         else:
+            if self._sequence is not None and message.sequence <= self._sequence:
+                return  # it comes again, or too late: what it says was applied, or is older than what is cached
             if self._sequence is not None and message.previous > self._sequence:
                 self._empty(client)  # messages were missed
                 self._sequence = message.previous

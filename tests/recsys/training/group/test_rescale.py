@@ -60,10 +60,10 @@ def events() -> list[Event]:
     return sorted(found, key=lambda event: event.time)
 
 
-def workspace(base: Path, name: str) -> Path:
+def workspace(base: Path, name: str, more: str = "") -> Path:
     folder = base / name
     folder.mkdir()
-    (folder / "recsys.toml").write_text(f"[log]\nurl = 'file:{base / 'log'}'\n{SETTINGS}")
+    (folder / "recsys.toml").write_text(f"[log]\nurl = 'file:{base / 'log'}'\n{SETTINGS}{more}")
     return folder
 
 
@@ -91,9 +91,9 @@ def in_a_group(rank: int, _world: int, folder: Path, until: int | None) -> None:
 
 
 def test_training_goes_on_with_any_number_of_processes(tmp_path: Path) -> None:
-    """One, two, four and one again: the feed, so also its counters, is the same to the bit, and weights but for
-    rounding."""
-    alone, rescaled = workspace(tmp_path, "alone"), workspace(tmp_path, "rescaled")
+    """One, two, four and one again, with impressions that wait in files: the feed, so also its counters, is the same
+    to the bit, and weights but for rounding."""
+    alone, rescaled = workspace(tmp_path, "alone"), workspace(tmp_path, "rescaled", "pending_folder = 'pending'\n")
     config = load(alone / "recsys.toml")
     log = wiring.event_log(config)
     log.append(encode_events(events()))
@@ -107,6 +107,7 @@ def test_training_goes_on_with_any_number_of_processes(tmp_path: Path) -> None:
         else:
             run(world, in_a_group, rescaled, until)
         assert int((rescaled / "open").read_text()) > 10
+    assert (rescaled / "pending").is_dir()
     assert (rescaled / "feed").read_bytes() == (alone / "feed").read_bytes()
     one, other = load_file(alone / "dense"), load_file(rescaled / "dense")
     assert one.keys() == other.keys()

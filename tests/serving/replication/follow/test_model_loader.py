@@ -5,6 +5,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from serving.model.loaded_model import LoadedModel
@@ -130,6 +131,39 @@ def test_a_gap_in_the_sequence_empties_the_cache(
     client.set("recsys:m:sequence", 3)
     publisher.publish(delta(4, {2: 20.0}))
     until(lambda: values(model, 1, 2) == [8, 20])
+
+
+THIRD, FOURTH = (3, {1: 30.0, 2: 31.0}), (4, {1: 40.0})
+"""Deltas by number, with the rows that they change."""
+
+
+@pytest.mark.parametrize(
+    ("deltas", "torn"),
+    [([THIRD, THIRD, FOURTH], 0), ([THIRD, FOURTH, THIRD], 0), ([FOURTH, THIRD], 0), ([FOURTH], 0),
+     ([THIRD, FOURTH], 1), ([THIRD, THIRD, FOURTH], 1)],
+    ids=["doubled", "doubled later", "reordered", "dropped", "torn", "torn and again"],
+)  # fmt: skip
+def test_rows_are_those_of_redis_however_deltas_come(
+    publisher: Publisher,
+    loader: ModelLoader,
+    client: RedisClient,
+    deltas: list[tuple[int, dict[int, float]]],
+    torn: int,
+) -> None:
+    """Redis has what the fourth delta left. Of the first `torn` deltas the last message is missing."""
+    model = served(loader, 1)
+    assert values(model, 1, 2) == [1, 2]
+    publisher.publish(delta(2, {2: 3.0}))
+    until(lambda: values(model, 1, 2) == [1, 3])
+    client.set("recsys:m:row:item:0000000000000001", np.full(4, 40, "<f4").tobytes())
+    client.set("recsys:m:row:item:0000000000000002", np.full(4, 31, "<f4").tobytes())
+    for number, (sequence, rows) in enumerate(deltas):
+        whole = list(delta_messages.messages(delta(sequence, rows), sequence - 1))
+        for message in whole[: -1 if number < torn else None]:
+            client.xadd("recsys:m:deltas", {"m": delta_messages.encode(message)})
+    publisher.publish_artefact(artefact(step=2))
+    assert values(served(loader, 2), 1, 2) == [40, 31]
+    assert served(loader, 2).rows is model.rows
 
 
 def test_deltas_without_changes_are_no_gap(publisher: Publisher, loader: ModelLoader) -> None:

@@ -20,6 +20,8 @@ from serving.model.scorer import Scorer
 from serving.process_settings import Settings
 from serving.replication.connection.redis_client import RedisClient
 from streaming.events.schema import Impression, Interaction
+from streaming.ingest.codec import encode_events
+from streaming.join.joiner import Joiner, LabelRule
 from streaming.log.memory_log import MemoryLog
 from tests.serving.api.asking import FailingLog, Start, figures, rank, ready, shown, stored
 from tests.serving.fakes import Graphs
@@ -62,6 +64,27 @@ def test_a_hot_user_counts_as_one_and_holds_nobody_up(start: Start, publish: Any
     assert sum(arm["impressions"] for arm in found["arms"]) == 400
     assert sum(arm["clicks"] for arm in found["arms"]) == 400
     assert sum(arm["users"] for arm in found["arms"]) == pytest.approx(101, abs=5)
+
+
+def test_every_post_is_sent_again_also_to_another_server(start: Start, publish: Any, log: FailingLog) -> None:
+    """As by clients that never get the first answer: each click is learned and counted once."""
+    publish({"a": 0.1, "b": 0.4})
+    one, other = (ready(start(experiments=(AB,))) for _ in range(2))
+    for number in range(50):
+        answer, again = (rank(server, "a", "b", user=f"user {number}") for server in (one, other))
+        assert (answer["arm"], shown(answer)) == (again["arm"], shown(again))
+        click = {"type": "interaction", "time": time.time_ns() // 1_000_000, "impression": answer["impression"]}
+        sent = [server.post("/v1/events", json=click | {"item": "b"}).json() for server in (one, one, other)]
+        assert [(each["accepted"], each["duplicate"]) for each in sent] == [(1, 0), (0, 1), (0, 1)]
+    events = until(lambda: found if len(found := stored(log)) == 150 else None)
+    joiner = Joiner(LabelRule(), wait=DAY, lateness=DAY)
+    labels = [*joiner.push(encode_events(events)), *joiner.flush()]
+    assert sum(sum(label.labels) for label in labels) == joiner.counts["joined"] == 50
+    assert sum(len(label.labels) for label in labels if not label.learned) == 200
+    (found,) = one.get("/v1/experiments").json()["experiments"]
+    assert sum(arm["impressions"] for arm in found["arms"]) == 100
+    assert sum(arm["clicks"] for arm in found["arms"]) == 50
+    assert served_badly(one) + served_badly(other) == []
 
 
 def test_a_clock_that_jumps(start: Start, publish: Any, log: FailingLog, monkeypatch: pytest.MonkeyPatch) -> None:

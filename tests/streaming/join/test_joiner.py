@@ -362,12 +362,18 @@ def test_memory_is_bounded(events: list[Event], how: dict[str, Any]) -> None:
 
 
 @pytest.mark.slow
-@given(st.lists(any_event, max_size=40), st.integers(0, 30), st.integers(0, 20), st.randoms(use_true_random=False))
+@given(
+    st.lists(any_event, max_size=40), st.integers(1, 2), st.integers(0, 30), st.integers(0, 20),
+    st.randoms(use_true_random=False),
+)  # fmt: skip
 def test_events_out_of_order_by_no_more_than_the_lateness_give_the_labels_of_an_offline_join(
-    events: list[Event], wait: int, lateness: int, chance: random.Random
+    events: list[Event], copies: int, wait: int, lateness: int, chance: random.Random
 ) -> None:
+    """Also if every event comes twice."""
     events = _first_of_each_impression(events)
     expected = _offline(events, wait)
+    impressions = sum(isinstance(event, Impression) for event in events)
+    events *= copies
     events.sort(key=lambda event: event.time + chance.randint(0, lateness))
     joiner = Joiner(RULE, wait=wait, lateness=lateness)
     found: dict[tuple[str, int], float] = {}
@@ -375,6 +381,7 @@ def test_events_out_of_order_by_no_more_than_the_lateness_give_the_labels_of_an_
         found |= {(e.id, position): label for position, label in zip(e.positions, e.labels, strict=True)}
     assert found == expected
     assert joiner.counts["late_impressions"] == 0
+    assert joiner.counts["duplicate_impressions"] == (copies - 1) * impressions
 
 
 def _first_of_each_impression(events: list[Event]) -> list[Event]:

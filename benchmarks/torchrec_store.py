@@ -3,7 +3,8 @@
 Both sides are `DistributedModelParallel`, row-wise sharded, in FBGEMM's fused row-wise Adagrad, over gloo; the peer is
 given the row of every id and has no id table. `drop-in` is a model of four tables whose collection was made
 collision-free, `store` is look-up and update of one table through `TorchRecStore`. Times are CPU time of the first
-process: both sides exchange the same tensors (the store also its rows), and wait alike for the others.
+process: both sides exchange the same tensors (the store also its rows), and wait alike for the others. Alone, the store
+exchanges nothing, while TorchRec's model goes through its exchange.
 """
 
 from __future__ import annotations

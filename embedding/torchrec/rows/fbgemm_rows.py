@@ -17,7 +17,7 @@ _NOTHING = np.zeros(0, np.float32)
 class FbgemmRows:
     """A `RowMemory` over weights [R, P] and the optimizer's states, [R] or [R, P] each, of a fused kernel.
 
-    P may exceed the table's dimension D, because FBGEMM needs multiples of four; columns from D on are never read.
+    P may exceed the table's dimension D, because FBGEMM needs multiples of four; columns from D on mean nothing.
 
     >>> rows = FbgemmRows(torch.zeros(8, 4), [torch.zeros(8)], Table("film", dim=4), seed=0)
     >>> rows.initialise(np.array([3], np.int32), np.array([7], np.uint64))
@@ -56,16 +56,20 @@ class FbgemmRows:
             state.numpy()[rows_U] = 0
 
     def put(self, rows_U: Index, weights_UD: Floats, state_UW: Floats) -> None:
+        """Padding becomes zero: FBGEMM multiplies it, and a NaN that a step left there would spoil the row."""
         at = self._at(rows_U)
-        self._weights_RP[at, : self.dim] = self._to_device(weights_UD).to(self._weights_RP.dtype)
+        self._weights_RP[at] = self._padded(weights_UD).to(self._weights_RP.dtype)
         begin = 0
         for state in self._states:
             if state.dim() > 1:
-                state[at, : self.dim] = self._to_device(state_UW[:, begin : begin + self.dim])
+                state[at] = self._padded(state_UW[:, begin : begin + self.dim])
                 begin += self.dim
             else:
                 state[at] = self._to_device(state_UW[:, begin])
                 begin += 1
+
+    def _padded(self, array_UD: Floats) -> torch.Tensor:
+        return torch.nn.functional.pad(self._to_device(array_UD), (0, self._weights_RP.shape[1] - self.dim))
 
     def values(self, rows_U: Index) -> Floats:
         """Copies of rows [U, D]."""

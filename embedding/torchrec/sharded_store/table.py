@@ -10,6 +10,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torchrec import KeyedJaggedTensor
 from torchrec.distributed import DistributedModelParallel
 
 from embedding.hashing import fallback_slots, salt_of
@@ -20,8 +21,6 @@ from embedding.torchrec.processes.ranks import Ranks
 from embedding.torchrec.sharded_collection import ShardedCollisionFreeEmbeddingBagCollection
 from embedding.torchrec.sharded_store import sharded_model
 
-_HARMLESS = 1e17
-"""Squares of smaller gradients are finite, and so is a sum of 1024 of them."""
 Mode = Literal["lookup_and_touch", "lookup", "revalidate"]
 
 
@@ -89,13 +88,12 @@ class TorchRecTable:
 
     def _read(self, ids_N: Ids, wanted_N: Mask | None, mode: Mode, now: int) -> tuple[torch.Tensor, RowNumbers]:
         """Values [B, P] of the (wanted) ids, zeros for others and padding; and their row numbers [N]."""
-        self._part.ids[self._key].mode, self._part.ids[self._key].now = mode, now
         bags = max(1, self._ranks.largest(len(ids_N)))  # gloo scatters equal parts only, FBGEMM takes no fewer than one
-        features = sharded_model.features(ids_N, wanted_N, bags)
-        answer = self._model(self._key, features if self._device.type == "cpu" else features.to(self._device))
-        if self._ranks.size == 1:
-            output_BP, found = answer.values(), self._part.found[0].rows_N
+        features = self._features(sharded_model.features(ids_N, wanted_N, bags), mode, now)
+        if self._ranks.size == 1:  # TorchRec's exchange would take as long as finding the rows
+            output_BP, found = self._part.read_owned(self._key, features)
         else:
+            answer = self._model(self._key, features)
             output_BP, found = answer[0].values(), answer[1].values().cpu().numpy()
         if wanted_N is None:
             return output_BP, found
@@ -105,9 +103,13 @@ class TorchRecTable:
 
     def read_owned(self, ids_M: Ids, mode: Mode, now: int) -> tuple[torch.Tensor, RowNumbers]:
         """Values [M or 1, P] and row numbers of ids that this process owns."""
-        self._part.ids[self._key].mode, self._part.ids[self._key].now = mode, now
         features = sharded_model.features(ids_M, None, max(1, len(ids_M)))
-        return self._part.read_owned(self._key, features if self._device.type == "cpu" else features.to(self._device))
+        return self._part.read_owned(self._key, self._features(features, mode, now))
+
+    def _features(self, features: KeyedJaggedTensor, mode: Mode, now: int) -> KeyedJaggedTensor:
+        """The features of the next call, on its device; `mode` and `now` are for that call."""
+        self._part.ids[self._key].mode, self._part.ids[self._key].now = mode, now
+        return features if self._device.type == "cpu" else features.to(self._device)
 
     def train_owned(self, output: torch.Tensor, grads_MD: Floats) -> tuple[torch.Tensor, torch.Tensor]:
         """An output of `read_owned` with its gradient, for one backward pass over all tables."""
@@ -126,39 +128,20 @@ class TorchRecTable:
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
         """One step of FBGEMM's fused optimizer."""
-        outputs, grads_ND = self._outputs(lookup), self.finite(lookup, grads_ND)
+        outputs = self._outputs(lookup)
         # TorchRec takes the mean over processes, as data-parallel models do; a store's gradients add up.
         scale = self._ranks.size * sharded_model.gradient_scale(self.table)
         grads = torch.from_numpy(grads_ND if scale == 1 and grads_ND.flags.writeable else grads_ND * np.float32(scale))
         bags, padded = outputs[0].shape
         if (bags, padded) != grads_ND.shape:
             grads = torch.nn.functional.pad(grads, (0, padded - self.table.dim, 0, bags - len(grads)))
+        before = self._skipped_shared()
         torch.autograd.backward(outputs, [grads.to(self._device)] * len(outputs))
+        self.ids.count_nonfinite(self._skipped_shared() - before)
 
-    def finite(self, lookup: Lookup, grads_ND: Floats) -> Floats:
-        """The gradients, with zeros for ids whose optimizer state would not be finite; their number is counted.
-
-        FBGEMM leaves a row as it was for a gradient of zero. Gradients of one process are summed, as the others' are
-        not known here.
-        """
-        largest = max(float(grads_ND.max(initial=0)), -float(grads_ND.min(initial=0)))
-        if largest * max(1, len(grads_ND)) < _HARMLESS:  # false for NaN
-            return grads_ND
-        had_N = lookup.rows_N >= 0
-        slots_N = fallback_slots(lookup.ids_N, self._salt, self.table.fallback_rows).view(np.uint64)
-        rows_2N = np.stack([had_N, np.where(had_N, lookup.ids_N, slots_N)])
-        rows_2U, row_of_N = np.unique(rows_2N, axis=1, return_inverse=True)
-        with np.errstate(over="ignore", invalid="ignore"):
-            sums_UD = np.zeros((rows_2U.shape[1], self.table.dim), np.float32)
-            np.add.at(sums_UD, row_of_N, grads_ND)
-            squares_UD = np.square(sums_UD)
-            squares_UD = (
-                squares_UD.sum(1, keepdims=True) if self.table.optimizer.kind == "rowwise_adagrad" else squares_UD
-            )
-        skipped_U = np.logical_not(np.isfinite(squares_UD).all(axis=1))
-        trained_U = rows_2U[0].astype(bool) | (self._shared is not None)
-        self.ids.count_nonfinite(int((skipped_U & trained_U).sum()))
-        return np.where(skipped_U[row_of_N][:, None], np.float32(0), grads_ND)
+    def _skipped_shared(self) -> int:
+        """How many steps the shared rows have not taken; those of this table's ids count as its own."""
+        return 0 if self._shared is None else self._shared.ids.counters()["nonfinite"]
 
     def _outputs(self, lookup: Lookup) -> list[torch.Tensor]:
         """Outputs to differentiate: those of the look-up, or new ones for ids that had a row then and have one now."""

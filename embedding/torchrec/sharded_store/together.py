@@ -64,8 +64,7 @@ def trained_together(tables: Mapping[str, TorchRecTable], lookups: Sequence[Look
     reading = joined[0].reading
     if any(own.reading is not reading for own in joined) or [own.table for own in joined] != list(reading.outputs):
         return False
-    finite = [tables[own.table].finite(own, part) for own, part in zip(joined, grads, strict=True)]
-    owned = zip(reading.outputs.items(), reading.ways.to_owners(finite), strict=True)
+    owned = zip(reading.outputs.items(), reading.ways.to_owners(grads), strict=True)
     pairs = [tables[table].train_owned(output, np.ascontiguousarray(part)) for (table, output), part in owned]
     reading.outputs.clear()
     torch.autograd.backward([output for output, _ in pairs], [gradient for _, gradient in pairs])

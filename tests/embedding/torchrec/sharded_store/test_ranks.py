@@ -36,9 +36,13 @@ TABLES = (
 
 
 def batch(step: int, dim: int) -> tuple[Ids, np.ndarray]:
-    """Ids and gradients of a step, the same whoever asks."""
+    """Ids and gradients of a step, the same whoever asks. In step 2 one process spoils the gradient of another's id."""
     rng = np.random.default_rng(step)
-    return rng.integers(0, 60, 48).astype(np.uint64) << np.uint64(33), rng.standard_normal((48, dim)).astype(np.float32)
+    ids = rng.integers(0, 60, 48).astype(np.uint64) << np.uint64(33)
+    grads = rng.standard_normal((48, dim)).astype(np.float32)
+    if step == 2:
+        ids[1], grads[0, 0] = ids[0], np.nan
+    return ids, grads
 
 
 def train(store: EmbeddingStore, steps: range, rank: int, world: int) -> None:
@@ -204,6 +208,7 @@ def compare(store: LocalStore, steps: int) -> None:
         np.testing.assert_allclose(ours.weights_UD, theirs.weights_UD, atol=2e-6)
         np.testing.assert_allclose(ours.state_UW, theirs.state_UW, rtol=1e-5, atol=1e-6)
         assert store.counters(name) == expected.counters(name) | {"bytes": store.counters(name)["bytes"]}
+        assert store.counters(name)["nonfinite"] == 1
     for group, (weights, _, _) in expected.state().multiplexed.items():
         np.testing.assert_allclose(whole.multiplexed[group][0], weights, atol=2e-6)
 

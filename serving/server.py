@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from serving.assembly import build
-from serving.http_server import http_server, listening, serve, tls_of
+from serving.listening.http_server import http_server, listening, serve, tls_of
 from serving.model.loaded_model import OpenScorer
 from serving.process_settings import Settings
 from serving.processes.siblings import Siblings

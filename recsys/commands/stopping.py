@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from rich.console import Console
 
 from recsys.commands.output.terminal import say
-from serving.processes.end_signals import handled_by
+from serving.listening.end_signals import handled_by
 
 STOPPED = 130
 """Exit status after Ctrl-C, as in shells."""

@@ -17,8 +17,8 @@ from multiprocessing.context import SpawnProcess
 from pathlib import Path
 
 from recsys.errors import InvalidValueError
-from serving.http_server import listening
-from serving.processes.end_signals import handled_by
+from serving.listening.end_signals import handled_by
+from serving.listening.http_server import listening
 from serving.processes.siblings import Siblings, shared_port
 
 _logger = logging.getLogger(__name__)

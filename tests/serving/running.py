@@ -12,7 +12,7 @@ import httpx
 import uvicorn
 from starlette.types import ASGIApp
 
-from serving.http_server import http_server
+from serving.listening.http_server import http_server
 
 
 @contextmanager

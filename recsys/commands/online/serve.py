@@ -16,7 +16,7 @@ from recsys import wiring
 from recsys.commands.output.log_lines import log_to_stderr
 from recsys.config.file import load
 from recsys.config.schema import Config
-from serving.http_server import tls_of
+from serving.listening.http_server import tls_of
 from serving.process_settings import Settings
 from serving.processes.siblings import Siblings
 from serving.processes.supervisor import Supervisor

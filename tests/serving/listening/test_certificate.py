@@ -21,8 +21,8 @@ from cryptography.x509.oid import NameOID
 from recsys.config.file import parse
 from recsys.errors import ConfigError, InvalidValueError
 from serving.assembly import build
-from serving.certificate import tls_context
-from serving.http_server import tls_of
+from serving.listening.certificate import tls_context
+from serving.listening.http_server import tls_of
 from serving.process_settings import Settings
 from streaming.log.memory_log import MemoryLog
 from tests.serving.fakes import Graphs

@@ -16,8 +16,8 @@ from starlette.types import ASGIApp
 
 from recsys.errors import InvalidValueError
 from serving.api.gate.client_connection import ClientConnection
-from serving.certificate import certificate_warning, tls_context
-from serving.processes.end_signals import handled_by
+from serving.listening.certificate import certificate_warning, tls_context
+from serving.listening.end_signals import handled_by
 
 _logger = logging.getLogger(__name__)
 _PORT_REMEDY = "choose another port with [serving] port or --port, or stop what uses it"

@@ -36,7 +36,7 @@ def tls_context(certificate: Path, private_key: Path) -> ssl.SSLContext:
 
 
 def certificate_warning(context: ssl.SSLContext, certificate: Path) -> str:
-    """Why clients refuse the certificate, or soon will, whoever they trust; empty if there is nothing to say.
+    """Why all clients refuse the certificate, or soon will; empty if there is nothing to say.
 
     Found by a handshake with ourselves, in memory, in which the certificate is trusted.
     """

@@ -8,7 +8,7 @@ import signal
 import pytest
 from starlette.applications import Starlette
 
-from serving.http_server import http_server, listening, serve
+from serving.listening.http_server import http_server, listening, serve
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])

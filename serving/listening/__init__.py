@@ -1,0 +1,1 @@
+"""What listens for clients: sockets, TLS, and the signals that end it."""

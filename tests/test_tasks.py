@@ -16,8 +16,8 @@ import pytest
 from rich.console import Console
 
 from recsys import wiring
-from recsys.commands.online.train import dashboard
 from recsys.commands.output.replay_tables import tables
+from recsys.commands.output.training_progress import dashboard
 from recsys.config.schema import Config
 from recsys.errors import StateError
 from recsys.evaluation.replay.evaluation import evaluate

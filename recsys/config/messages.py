@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
-from recsys.config.schema import Config, ServingSection
+from recsys.config.all_sections import AllSections, ServingSection
 from recsys.config.sections.experiments import HoldoutSection
 from recsys.config.sections.learning.models import SECTIONS
 from recsys.config.setting_lines import Location, line_of
@@ -160,7 +160,7 @@ def _meant(location: Location, names: Sequence[str]) -> str | None:
     if location in RENAMED:
         return f"`{RENAMED[location]}`"
     name = str(location[-1])
-    elsewhere = [section for section in Config.model_fields if name in _section_at((section,)).model_fields]
+    elsewhere = [section for section in AllSections.model_fields if name in _section_at((section,)).model_fields]
     if elsewhere and len(location) == 2:
         return f"`{name}` of [{elsewhere[0]}]"
     near = difflib.get_close_matches(name, names, n=1, cutoff=0.5)
@@ -168,7 +168,7 @@ def _meant(location: Location, names: Sequence[str]) -> str | None:
 
 
 def _model(raw: Mapping[str, Any]) -> str:
-    default: str = Config().model.name
+    default: str = AllSections().model.name
     section = raw.get("model")
     return section.get("name", default) if isinstance(section, dict) else default
 
@@ -192,7 +192,7 @@ def _options_of_another(names: Sequence[str], model: str) -> str:
 
 
 def _section_at(location: Location) -> type[BaseModel]:
-    section: type[BaseModel] = Config
+    section: type[BaseModel] = AllSections
     for part in location:
         if isinstance(part, str) and part in section.model_fields:
             found = _models(section.model_fields[part].annotation)

@@ -16,9 +16,10 @@ from typing import Any
 import torch.distributed as dist
 
 from recsys import wiring
-from recsys.commands.online.train import dashboard, train
+from recsys.commands.online.training_session import train
 from recsys.commands.output.repeating import repeating
 from recsys.commands.output.terminal import remote_console
+from recsys.commands.output.training_progress import dashboard
 from recsys.config.file import parse
 from recsys.config.schema import Config
 from recsys.errors import RecsysError, WorkerError

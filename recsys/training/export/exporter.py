@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import logging
 import tempfile
-import warnings
 from concurrent.futures import Executor, Future
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
@@ -19,19 +18,16 @@ import numpy as np
 import torch
 
 from recsys.errors import ExportError
-from recsys.models import MODELS, build
+from recsys.models import MODELS
 from recsys.models.base import RankingModel
-from recsys.training.export import serving_graph, tracing_process
-from recsys.training.export.serving_graph import GraphShape, ServingGraph
-from serving.model.graph_reader import MODEL
-from streaming.encode.feature_spec import FeatureSpec, PooledHistory
+from recsys.training.export import graph_tracing, serving_graph, tracing_process
+from recsys.training.export.serving_graph import GraphShape
+from streaming.encode.feature_spec import FeatureSpec
 
 if TYPE_CHECKING:
     import onnx
 
 logger = logging.getLogger(__name__)
-
-_OPSET = 20
 
 
 class Exporter:
@@ -106,7 +102,8 @@ class Exporter:
     def _key(self) -> str:
         from recsys import models
 
-        sources = [*sorted(Path(models.__file__).parent.rglob("*.py")), Path(serving_graph.__file__), Path(__file__)]
+        own = [Path(serving_graph.__file__), Path(graph_tracing.__file__)]
+        sources = [*sorted(Path(models.__file__).parent.rglob("*.py")), *own]
         described = repr((self._config, self._shape, torch.__version__))
         return hashlib.sha256(described.encode() + b"".join(file.read_bytes() for file in sources)).hexdigest()[:32]
 
@@ -118,7 +115,7 @@ class Exporter:
         return tracing_process.start(self._config, asdict(self._shape))
 
     def _submit(self, executor: Executor) -> Future[bytes]:
-        return executor.submit(trace, self._config, asdict(self._shape))
+        return executor.submit(graph_tracing.trace, self._config, asdict(self._shape))
 
     def _load(self) -> bytes:
         if self._traced is None and self._file:
@@ -137,46 +134,6 @@ class Exporter:
         if self._file:
             _write(self._file, graph)
         return graph
-
-
-def trace(config: Any, shape: dict[str, Any]) -> bytes:
-    """The ONNX graph of a newly built model."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return _trace(config, shape)
-
-
-def _trace(config: Any, shape: dict[str, Any]) -> bytes:
-    sizes = GraphShape(**shape | {"histories": tuple(PooledHistory(*history) for history in shape["histories"])})
-    model = build(
-        config,
-        n_sparse=sizes.request_sparse + sizes.item_sparse,
-        n_numeric=sizes.request_numeric + sizes.item_numeric,
-        dim=sizes.dim,
-        tasks=sizes.tasks,
-        histories=sizes.histories,
-    )
-    inputs = {name: torch.zeros(dims) for name, dims in sizes.inputs(candidates=7).items()}
-    free = {name: {0: torch.export.Dim.DYNAMIC} if name.startswith("item") else {} for name in inputs}
-    program = torch.onnx.export(
-        ServingGraph(model).eval(),
-        kwargs=inputs,
-        dynamic_shapes=free,
-        input_names=list(inputs),
-        output_names=["scores"],
-        opset_version=_OPSET,
-        optimize=False,  # folding would turn named weights into constants; engines fold when they load
-        verbose=False,
-        dynamo=True,
-    )
-    assert program is not None
-    proto = program.model_proto
-    for node in proto.graph.node:  # stack traces of this machine
-        del node.metadata_props[:]
-        node.doc_string = ""
-    described = proto.metadata_props.add()
-    described.key, described.value = MODEL, config.model_dump_json()
-    return bytes(proto.SerializeToString(deterministic=True))
 
 
 def _write(file: Path, graph: bytes) -> None:

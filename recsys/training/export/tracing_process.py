@@ -21,7 +21,7 @@ from recsys.errors import ExportError
 
 
 def start(options: ModelOptions, shape: Mapping[str, Any]) -> Future[bytes]:
-    """Start a process that makes the graph of `recsys.training.export.exporter.trace`; a future of its bytes.
+    """Start a process that makes the graph of `recsys.training.export.graph_tracing.trace`; a future of its bytes.
 
     The future raises BrokenProcessPool if the process was killed, ExportError if it failed.
     """
@@ -51,7 +51,7 @@ def main() -> None:
     gc.disable()  # a tenth of the time goes into looking for garbage, which ends with the process
     import torch
 
-    from recsys.training.export.exporter import trace
+    from recsys.training.export.graph_tracing import trace
 
     logging.disable(logging.WARNING)
     torch.set_num_threads(1)

@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
+from recsys.config.all_sections import ServingSection
 from recsys.config.file import load, parse
-from recsys.config.schema import Config, ServingSection
+from recsys.config.schema import Config
 from recsys.config.sections.experiments import (
     ArmSection,
     ExperimentSection,

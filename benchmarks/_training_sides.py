@@ -68,7 +68,7 @@ class Peer:
         network.load_state_dict(learner.model.state_dict(), strict=False)
         for number, field in enumerate(spec.sparse):
             ids_U = np.unique(np.concatenate([one.ids[field.name].values for one in learned]))
-            rows_UD = learner.store.lookup(field.table or field.name, ids_U, now=0).values_ND
+            rows_UD = learner.store.lookup(field.table, ids_U, now=0).values_ND
             network.embedding.weight.data[torch.from_numpy(ids_U.astype(np.int64)) + number * size] = torch.from_numpy(
                 rows_UD.copy()
             )

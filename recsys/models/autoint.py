@@ -15,7 +15,7 @@ from torch.nn import functional
 from recsys.config.sections.learning.models import AutoIntConfig
 from recsys.errors import InvalidValueError
 from recsys.models.base import FieldAxes, RankingModel
-from recsys.models.blocks.interaction import Interaction
+from recsys.models.blocks.interacting_attention import InteractingAttention
 from recsys.models.blocks.perceptron import Perceptron, drop
 
 
@@ -51,11 +51,11 @@ class InteractingLayer(nn.Module):
 
     def _by_hand(self, fields_BMd: Tensor) -> Tensor:
         weight, bias = self.projection.weight, self.projection.bias
-        out: Tensor = Interaction.apply(fields_BMd, weight, bias, self.heads, self.parts, self.scale)
+        out: Tensor = InteractingAttention.apply(fields_BMd, weight, bias, self.heads, self.parts, self.scale)
         return out
 
     def _composed(self, fields_BMd: Tensor) -> Tensor:
-        """As `Interaction`, with dropout, in any precision and on any device."""
+        """As `InteractingAttention`, with dropout, in any precision and on any device."""
         batch, fields, _ = fields_BMd.shape
         projected = self.projection(fields_BMd.flatten(0, 1))
         if self.code_form:

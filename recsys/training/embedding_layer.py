@@ -124,7 +124,7 @@ class EmbeddingLayer:
             raise InvalidValueError(
                 f"the embedding store has no table {', '.join(missing)}: add it or rename the field's table"
             )
-        self._dims = tuple(store.tables[field.table or field.name].dim for field in spec.sparse)
+        self._dims = tuple(store.tables[field.table].dim for field in spec.sparse)
         self._width = max(self._dims, default=0)
         self._unpooled = {history.field for history in spec.histories}
 

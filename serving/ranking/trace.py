@@ -28,7 +28,7 @@ class Preranking:
         return "reduced" if self.left_out else "unscored"
 
 
-class Stage(NamedTuple):
+class TimedStage(NamedTuple):
     """A stage of a request, in seconds of the clock."""
 
     name: str
@@ -42,7 +42,7 @@ class Trace:
 
     started: float
     clock: Callable[[], float]
-    stages: list[Stage] = field(default_factory=list)
+    stages: list[TimedStage] = field(default_factory=list)
     degraded: list[str] = field(default_factory=list)
     variety: float | None = None
     """How many kinds of items are in the list that is shown (see `serving.ranking.diversity`); None: nobody asked."""
@@ -57,7 +57,7 @@ class Trace:
         try:
             yield
         finally:
-            self.stages.append(Stage(name, began, self.clock()))
+            self.stages.append(TimedStage(name, began, self.clock()))
 
     @property
     def seconds(self) -> dict[str, float]:

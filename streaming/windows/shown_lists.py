@@ -10,7 +10,7 @@ from streaming.join.columns_to_rows import InteractionRow
 from streaming.join.open_impression import OpenImpression
 
 
-class _Shown(msgspec.Struct, gc=False, array_like=True):
+class _ShownList(msgspec.Struct, gc=False, array_like=True):
     time: int
     user: str
     items: tuple[str, ...]
@@ -22,7 +22,7 @@ class ShownListsState(msgspec.Struct):
     """`known`: oldest first."""
 
     clock: int
-    known: list[tuple[str, _Shown]]
+    known: list[tuple[str, _ShownList]]
 
 
 class ShownLists:
@@ -30,14 +30,14 @@ class ShownLists:
 
     def __init__(self, wait: int, capacity: int) -> None:
         self._wait, self._capacity = wait, capacity
-        self._known: OrderedDict[str, _Shown] = OrderedDict()
+        self._known: OrderedDict[str, _ShownList] = OrderedDict()
         self._clock = 0
 
     def add(self, shown: OpenImpression) -> bool:
         """Remember a list; False if its id is known."""
         if shown.id in self._known:
             return False
-        self._known[shown.id] = _Shown(shown.time, shown.user, shown.items)
+        self._known[shown.id] = _ShownList(shown.time, shown.user, shown.items)
         self._advance(shown.time)
         return True
 

@@ -98,7 +98,7 @@ def shown(config: Config, latest: TrainerStatus | None) -> RenderableType:
     return Group(
         _trainer(status, time.time() - latest.published / 1000),
         _tasks(status.get("tasks", {})),
-        embedding_tables.CounterTable(status.get("tables", {})),
+        embedding_tables.TableCounters(status.get("tables", {})),
         *([_workers(status["workers"])] if "workers" in status else []),
         *(Text(line) for line in beside),
         Text(lost(status.get("outcomes", {}), config.log.dead_letters, 1 + len(config.tasks))),

@@ -23,13 +23,13 @@ Column = tuple[str, list[str]]
 """Its name, and a cell for each table."""
 
 
-def summary(store: EmbeddingStore) -> CounterTable:
+def summary(store: EmbeddingStore) -> TableCounters:
     """One line per table: its counters since the log began, and its memory now."""
-    return CounterTable({table: store.counters(table) for table in store.tables})
+    return TableCounters({table: store.counters(table) for table in store.tables})
 
 
 @dataclass(frozen=True)
-class CounterTable:
+class TableCounters:
     """As `summary`, of the counters of tables. Columns that are 0 in every table are left out, but for `live`.
 
     What is too wide for the terminal goes on in further tables below, so that no number is broken.

@@ -26,7 +26,7 @@ def rows_a_part(model: RankingModel) -> int | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class BatchPart:
     """What a model reads of some rows of a batch. When learning, `pooled_BS` and `histories` are leaves."""
 
     pooled_BS: Tensor
@@ -42,16 +42,16 @@ class Part:
         return found_BT
 
 
-def cut(embedded: Embedded, numeric_BN: Tensor, size: int | None, *, learns: bool) -> Iterator[Part]:
+def cut(embedded: Embedded, numeric_BN: Tensor, size: int | None, *, learns: bool) -> Iterator[BatchPart]:
     """Parts of `size` rows, the last with fewer. A part that learns leaves its gradient in `embedded` when it ends."""
     whole = (embedded.pooled_BS, *embedded.histories)
     if size is None or len(numeric_BN) <= size:
-        yield Part(whole[0], list(whole[1:]), numeric_BN, embedded.fields)
+        yield BatchPart(whole[0], list(whole[1:]), numeric_BN, embedded.fields)
         return
     for start in range(0, len(numeric_BN), size):
         rows = slice(start, start + size)
         own = [tensor[rows].detach().requires_grad_() if learns else tensor[rows] for tensor in whole]
-        yield Part(own[0], own[1:], numeric_BN[rows], embedded.fields)
+        yield BatchPart(own[0], own[1:], numeric_BN[rows], embedded.fields)
         for tensor, part in zip(whole, own, strict=True):
             if part.grad is not None:
                 tensor.grad = torch.zeros_like(tensor) if tensor.grad is None else tensor.grad

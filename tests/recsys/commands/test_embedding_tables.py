@@ -10,7 +10,7 @@ from rich.console import Console
 
 from embedding.local.store import LocalStore
 from embedding.store import Table
-from recsys.commands.output.embedding_tables import COLD, COUNTERS, CounterTable, summary
+from recsys.commands.output.embedding_tables import COLD, COUNTERS, TableCounters, summary
 
 
 def said(store: LocalStore) -> str:
@@ -40,7 +40,7 @@ def test_a_store_in_memory_alone_has_no_columns_of_the_disk() -> None:
 def test_no_number_or_word_is_broken_at_80_columns() -> None:
     counters = {name: 1_234_567_890 + place for place, name in enumerate((*COUNTERS, *COLD))}
     console = Console(width=80, record=True, file=StringIO())
-    console.print(CounterTable({f"table_{number}": counters | {"bytes": 5 << 30} for number in range(10)}))
+    console.print(TableCounters({f"table_{number}": counters | {"bytes": 5 << 30} for number in range(10)}))
     said = console.export_text()
     words = said.split()
     assert all(f"{count:,}" in words for count in counters.values())

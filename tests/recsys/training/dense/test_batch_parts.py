@@ -46,13 +46,13 @@ def learned(model: dict[str, Any]) -> tuple[dict[str, torch.Tensor], list[Any]]:
 def in_parts(monkeypatch: pytest.MonkeyPatch, rows: int | None) -> list[int]:
     """Cuts batches into parts of `rows`; returns the sizes of all parts, as they come."""
     sizes: list[int] = []
-    logits = parts.Part.logits
+    logits = parts.BatchPart.logits
 
-    def counted(part: parts.Part, model: Any) -> torch.Tensor:
+    def counted(part: parts.BatchPart, model: Any) -> torch.Tensor:
         sizes.append(len(part.numeric_BN))
         return logits(part, model)
 
-    monkeypatch.setattr(parts.Part, "logits", counted)
+    monkeypatch.setattr(parts.BatchPart, "logits", counted)
     monkeypatch.setattr("recsys.training.dense.model.rows_a_part", lambda _model: rows)
     return sizes
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from recsys.models.autoint import InteractingLayer
-from recsys.models.blocks.interaction import Interaction
+from recsys.models.blocks.interacting_attention import InteractingAttention
 
 FORMS = [(True, True), (True, False), (False, True), (False, False)]
 
@@ -26,7 +26,7 @@ def arguments(layer: InteractingLayer) -> tuple[Any, ...]:
 
 
 def test_the_gradient_is_that_of_finite_differences(layer: InteractingLayer) -> None:
-    assert torch.autograd.gradcheck(Interaction.apply, arguments(layer))
+    assert torch.autograd.gradcheck(InteractingAttention.apply, arguments(layer))
 
 
 def test_it_is_what_the_operations_give_one_by_one(layer: InteractingLayer) -> None:

@@ -13,7 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 
-class Interaction(torch.autograd.Function):
+class InteractingAttention(torch.autograd.Function):
     """relu(concat_h(softmax(scale Q_h K_h^T) V_h) + residual), [B, M, d] -> [B, M, W].
 
     `weight` [P, d] and `bias` [P] project onto queries, keys, values and, if `parts` is 4, the residual; with a bias

@@ -39,43 +39,61 @@ def tables_by_name(tables: Iterable[Table]) -> dict[str, Table]:
 
 def check_table(table: Table) -> None:
     """Raises InvalidValueError if a setting of the table is out of range."""
-    if not isinstance(table.name, str):
-        raise InvalidValueError(f"table {table.name!r}: write its name as a str")
-    if table.name.startswith(PREFIX):
-        raise InvalidValueError(f"table {table.name!r}: the prefix {PREFIX!r} is reserved, choose another name")
+    _check_name(table.name)
+    try:
+        _check_sizes(table)
+        _check_new_rows(table)
+        _check_ttl(table.ttl)
+        _check_fallback(table)
+        if not isinstance(table.optimizer, Optimizer):
+            raise InvalidValueError(f'optimizer is {table.optimizer!r}, write for example Optimizer("adagrad", lr=0.1)')
+    except InvalidValueError as error:
+        raise InvalidValueError(f"table {table.name!r}: {error}") from None
+    state_width(table.optimizer, table.dim)
+
+
+def _check_name(name: str) -> None:
+    if not isinstance(name, str):
+        raise InvalidValueError(f"table {name!r}: write its name as a str")
+    if name.startswith(PREFIX):
+        raise InvalidValueError(f"table {name!r}: the prefix {PREFIX!r} is reserved, choose another name")
+
+
+def _check_sizes(table: Table) -> None:
     for what in ("dim", "capacity", "cold_capacity", "fallback_rows"):
-        check_int(f"table {table.name!r}: {what}", getattr(table, what))
+        check_int(what, getattr(table, what))
     if not 1 <= table.dim <= 1024:
-        raise InvalidValueError(f"table {table.name!r}: dim is {table.dim}, choose 1 to 1024")
+        raise InvalidValueError(f"dim is {table.dim}, choose 1 to 1024")
     if not 1 <= table.capacity <= MAX_CAPACITY:
-        raise InvalidValueError(f"table {table.name!r}: capacity is {table.capacity}, choose 1 to 2**31 - 1 rows")
+        raise InvalidValueError(f"capacity is {table.capacity}, choose 1 to 2**31 - 1 rows")
     if table.cold_capacity < 0 or table.capacity + table.total_capacity > MAX_CAPACITY:
         raise InvalidValueError(
-            f"table {table.name!r}: cold_capacity is {table.cold_capacity}, choose at least 0, and at most 2**31 - 1 "
-            "less twice the capacity"
+            f"cold_capacity is {table.cold_capacity}, choose at least 0, and at most 2**31 - 1 less twice the capacity"
         )
-    if table.ttl is not None and type(table.ttl) is not int:
-        raise InvalidValueError(f"table {table.name!r}: ttl is {table.ttl!r}, write milliseconds as an int or None")
+
+
+def _check_new_rows(table: Table) -> None:
     if not isinstance(table.admission, Admission):
-        raise InvalidValueError(
-            f'table {table.name!r}: admission is {table.admission!r}, write for example Admission("count", threshold=3)'
-        )
-    check_float(f"table {table.name!r}: init_scale", table.init_scale)
+        raise InvalidValueError(f'admission is {table.admission!r}, write for example Admission("count", threshold=3)')
+    check_float("init_scale", table.init_scale)
     if table.init_scale < 0:
-        raise InvalidValueError(f"table {table.name!r}: init_scale is {table.init_scale}, choose at least 0")
-    if table.ttl is not None and table.ttl < 0:
-        raise InvalidValueError(f"table {table.name!r}: ttl is {table.ttl} ms, choose None or at least 0")
+        raise InvalidValueError(f"init_scale is {table.init_scale}, choose at least 0")
+
+
+def _check_ttl(ttl: int | None) -> None:
+    if ttl is not None and type(ttl) is not int:
+        raise InvalidValueError(f"ttl is {ttl!r}, write milliseconds as an int or None")
+    if ttl is not None and ttl < 0:
+        raise InvalidValueError(f"ttl is {ttl} ms, choose None or at least 0")
+
+
+def _check_fallback(table: Table) -> None:
     if table.fallback not in ("zeros", "multiplexed"):
-        raise InvalidValueError(f"table {table.name!r}: fallback is {table.fallback!r}, choose zeros or multiplexed")
+        raise InvalidValueError(f"fallback is {table.fallback!r}, choose zeros or multiplexed")
     if not 1 <= table.fallback_rows <= MAX_CAPACITY:
-        raise InvalidValueError(f"table {table.name!r}: fallback_rows is {table.fallback_rows}, choose 1 to 2**31 - 1")
+        raise InvalidValueError(f"fallback_rows is {table.fallback_rows}, choose 1 to 2**31 - 1")
     if table.admission.kind == "never" and not table.multiplexed:
-        raise InvalidValueError(f"table {table.name!r}: admission is never, so set fallback to multiplexed")
-    if not isinstance(table.optimizer, Optimizer):
-        raise InvalidValueError(
-            f'table {table.name!r}: optimizer is {table.optimizer!r}, write for example Optimizer("adagrad", lr=0.1)'
-        )
-    state_width(table.optimizer, table.dim)
+        raise InvalidValueError("admission is never, so set fallback to multiplexed")
 
 
 def check_table_name(tables: Mapping[str, object], name: str) -> None:

@@ -8,14 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from embedding.argument_checks import (
-    check_lookup,
-    check_table_name,
-    check_time,
-    contiguous_grads,
-    copied_ids,
-    tables_by_name,
-)
+from embedding.argument_checks import check_time
+from embedding.checked_tables import CheckedTables
 from embedding.delta.consumers import DeltaConsumers
 from embedding.local.shared_rows import SharedRows
 from embedding.local.table import LocalTable
@@ -23,7 +17,7 @@ from embedding.local.tiered_table import TieredTable
 from embedding.multiplexed import fallbacks, group_of, shared_tables
 from embedding.sharding import HashBuckets
 from embedding.snapshot.background import BackgroundSave
-from embedding.snapshot.consumer_state import ConsumerState
+from embedding.snapshot.consumer_state import ConsumerState, resume, state_of
 from embedding.snapshot.format import load, load_known, save
 from embedding.snapshot.increments import Base, Increments
 from embedding.snapshot.resharding import reshard
@@ -53,7 +47,7 @@ class LocalStore:
     def __init__(
         self, tables: Iterable[Table], seed: int = 0, threads: int = 1, cold_folder: Path | str | None = None
     ) -> None:
-        self._tables = tables_by_name(tables)
+        self._tables = CheckedTables(tables)
         check_int("seed", seed)
         self._seed, self._threads = seed, threads
         if cold_folder is not None:
@@ -89,17 +83,16 @@ class LocalStore:
         return dict(self._tables)
 
     def lookup(self, table: str, ids_N: Ids, now: int) -> Lookup:
-        check_table_name(self._tables, table)
-        check_time(now)
-        return self._by_name[table].lookup(copied_ids(table, ids_N), now)
+        ids_N = self._tables.ids_at(table, ids_N, now)
+        return self._by_name[table].lookup(ids_N, now)
 
     def peek(self, table: str, ids_N: Ids) -> Lookup:
-        check_table_name(self._tables, table)
-        return self._by_name[table].peek(copied_ids(table, ids_N))
+        ids_N = self._tables.ids(table, ids_N)
+        return self._by_name[table].peek(ids_N)
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
-        check_lookup(self._tables, lookup)
-        self._by_name[lookup.table].update(lookup, contiguous_grads(lookup, grads_ND, self._tables[lookup.table].dim))
+        grads_ND = self._tables.grads(lookup, grads_ND)
+        self._by_name[lookup.table].update(lookup, grads_ND)
 
     def scale_rates(self, factor: float) -> None:
         """Multiply the learning rates of all tables by `factor` from now on, until it is set again or `load` is called.
@@ -111,8 +104,8 @@ class LocalStore:
             followed.scale_rate(factor)
 
     def forget(self, table: str, ids_N: Ids) -> int:
-        check_table_name(self._tables, table)
-        return self._by_name[table].forget(copied_ids(table, ids_N))
+        ids_N = self._tables.ids(table, ids_N)
+        return self._by_name[table].forget(ids_N)
 
     def expire(self, now: int) -> int:
         return sum(self.expiring(now))
@@ -147,14 +140,7 @@ class LocalStore:
         self._consumers.acknowledge(consumer, sequence)
 
     def _consumer_states(self) -> dict[str, ConsumerState]:
-        consumers = {}
-        for name in self._consumers:
-            overdue = any(own.changes.overdue(name) for own in self._followed.values())
-            consumer = self._consumers[name]
-            entry = consumers[name] = ConsumerState(replace(consumer, full=consumer.full or overdue))
-            for table, own in self._followed.items():
-                entry.changed[table], entry.removed[table] = own.pending(name)
-        return consumers
+        return {name: state_of(name, self._consumers[name], self._followed) for name in self._consumers}
 
     def _shared_states(self) -> dict[str, tuple[Floats, Floats, int]]:
         return {name: rows.state() for name, rows in self._shared.items()}
@@ -245,9 +231,7 @@ class LocalStore:
             self._shared[name].restore(*shared)
         for name, entry in state.consumers.items():
             self._consumers.restore(name, entry.consumer)
-            for table, followed in self._followed.items():
-                removed = np.append(entry.removed[table], left_out.get(table, np.zeros(0, np.uint64)))
-                followed.resume(name, entry.changed[table], removed)
+            resume(name, entry, self._followed, left_out)
 
     def load_known(self, folder: Path | str) -> None:
         """Restore those tables of a snapshot that this store has too; its other tables begin anew, without consumers.
@@ -265,5 +249,5 @@ class LocalStore:
         return digest(self.state())
 
     def counters(self, table: str) -> dict[str, int]:
-        check_table_name(self._tables, table)
+        self._tables.check(table)
         return self._by_name[table].counters()

@@ -12,18 +12,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from embedding.argument_checks import (
-    BULK,
-    MAX_FREQUENCY,
-    MINUTE,
-    check_fits,
-    check_lookup,
-    check_table_name,
-    check_time,
-    contiguous_grads,
-    copied_ids,
-    tables_by_name,
-)
+from embedding.argument_checks import BULK, MAX_FREQUENCY, MINUTE, check_fits, check_time
+from embedding.checked_tables import CheckedTables
 from embedding.delta.consumers import DeltaConsumers
 from embedding.hashing import fallback_slots, initial_rows, salt_of
 from embedding.multiplexed import every_slot, fallbacks, group_of, shared_tables
@@ -49,7 +39,7 @@ class ReferenceStore:
     """
 
     def __init__(self, tables: Iterable[Table], seed: int = 0) -> None:
-        self._tables = tables_by_name(tables)
+        self._tables = CheckedTables(tables)
         check_int("seed", seed)
         self._seed = seed
         self._clear()
@@ -71,9 +61,8 @@ class ReferenceStore:
         return dict(self._tables)
 
     def lookup(self, table: str, ids_N: Ids, now: int) -> Lookup:
-        check_table_name(self._tables, table)
-        check_time(now)
-        ids_N, own = copied_ids(table, ids_N), self._by_name[table]
+        ids_N = self._tables.ids_at(table, ids_N, now)
+        own = self._by_name[table]
         ids = ids_N.tolist()
         if ids:
             trusted = own.clock.trusted(now)
@@ -89,9 +78,9 @@ class ReferenceStore:
         return self._read(own, ids_N)
 
     def _admit(self, own: ReferenceTable, keys: list[int], counts: dict[int, int], now: int, pinned: set[int]) -> None:
-        own.draws += 1
+        own.lookups += 1
         asked = np.array(keys, np.uint64)
-        passes = own.gate.admit(asked, np.array([counts[key] for key in keys], np.int32), own.draws)
+        passes = own.policy.admit(asked, np.array([counts[key] for key in keys], np.int32), own.lookups)
         admitted = [key for key, passed in zip(keys, passes.tolist(), strict=True) if passed]
         room = own.table.total_capacity - len(own.row_of)
         if len(admitted) > room:
@@ -102,7 +91,7 @@ class ReferenceStore:
             room = own.table.total_capacity - len(own.row_of)
         granted, refused = admitted[:room], admitted[room:]
         own.add(granted, now // MINUTE, counts)
-        own.gate.forget(np.array(granted, np.uint64))
+        own.policy.forget(np.array(granted, np.uint64))
         own.counters["admitted"] += len(granted)
         own.counters["refused"] += sum(counts[key] for key in refused)
         own.counters["unadmitted"] += sum(counts[key] for key in set(keys) - set(admitted))
@@ -129,13 +118,12 @@ class ReferenceStore:
         return Lookup(own.table.name, ids_N, rows_N, values_ND)
 
     def peek(self, table: str, ids_N: Ids) -> Lookup:
-        check_table_name(self._tables, table)
-        return self._read(self._by_name[table], copied_ids(table, ids_N))
+        ids_N = self._tables.ids(table, ids_N)
+        return self._read(self._by_name[table], ids_N)
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
-        check_lookup(self._tables, lookup)
+        grads = torch.from_numpy(self._tables.grads(lookup, grads_ND))
         own = self._by_name[lookup.table]
-        grads = torch.from_numpy(contiguous_grads(lookup, grads_ND, own.table.dim))
         sums: dict[int, torch.Tensor] = {}
         shared: dict[int, torch.Tensor] = {}
         slots_N = fallback_slots(lookup.ids_N, own.salt, own.table.fallback_rows).tolist()
@@ -166,10 +154,10 @@ class ReferenceStore:
         return gone
 
     def forget(self, table: str, ids_N: Ids) -> int:
-        check_table_name(self._tables, table)
-        own, ids_N = self._by_name[table], copied_ids(table, ids_N)
+        ids_N = self._tables.ids(table, ids_N)
+        own = self._by_name[table]
         keys = [key for key in dict.fromkeys(ids_N.tolist()) if key in own.row_of]
-        own.gate.forget(ids_N)
+        own.policy.forget(ids_N)
         self._drop(own, keys, "erased")
         return len(keys)
 
@@ -182,19 +170,21 @@ class ReferenceStore:
         self._removed[consumer] = {name: set() for name in (*self._tables, *self._fallback)}
 
     def delta(self, consumer: str) -> Delta:
-        return self._consumers.delta(consumer, lambda full: self._cut(consumer, full))
+        return self._consumers.delta(consumer, lambda full: self._take_changes(consumer, full))
 
-    def _cut(self, consumer: str, full: bool) -> dict[str, TableDelta]:
-        cut = {}
+    def _take_changes(self, consumer: str, full: bool) -> dict[str, TableDelta]:
+        taken = {}
         for name, own in self._by_name.items():
             ids_U = np.array(sorted(own.row_of if full else self._changed[consumer][name]), np.uint64)
             removed = np.array([] if full else sorted(self._removed[consumer][name]), np.uint64)
-            cut[name] = TableDelta(ids_U, own.read(ids_U.tolist())[1], removed)
+            taken[name] = TableDelta(ids_U, own.read(ids_U.tolist())[1], removed)
         for group, rows in self._fallback.items():
             slots = list(range(len(rows.weights_RD))) if full else sorted(self._changed[consumer][group])
-            cut[group] = TableDelta(np.array(slots, np.uint64), rows.weights_RD[slots].numpy(), np.zeros(0, np.uint64))
+            taken[group] = TableDelta(
+                np.array(slots, np.uint64), rows.weights_RD[slots].numpy(), np.zeros(0, np.uint64)
+            )
         self._forget_changes(consumer)
-        return cut
+        return taken
 
     def acknowledge(self, consumer: str, sequence: int) -> None:
         self._consumers.acknowledge(consumer, sequence)
@@ -236,7 +226,7 @@ class ReferenceStore:
         return digest(self.state())
 
     def counters(self, table: str) -> dict[str, int]:
-        check_table_name(self._tables, table)
+        self._tables.check(table)
         own = self._by_name[table]
         names = ("admitted", "unadmitted", "refused", "expired", "evicted", "erased", "stale", "nonfinite", "ahead")
         size = own.rows.weights_RD.nbytes + own.rows.state_RW.nbytes

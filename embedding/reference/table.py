@@ -135,12 +135,12 @@ class ReferenceTable:
         self.table = table
         self.salt = salt_of(seed, table.name)
         self.rows = ReferenceRows(table.dim, table.optimizer)
-        self.gate = exact_policy(table.admission, self.salt)
+        self.policy = exact_policy(table.admission, self.salt)
         self.row_of: dict[int, int] = {}
         self.seen: dict[int, int] = {}
         self.freq: dict[int, int] = {}
         self.free: list[int] = []
-        self.draws = 0
+        self.lookups = 0
         self.counters: Counter[str] = Counter()
         self.clock = EventClock()
 
@@ -191,9 +191,9 @@ class ReferenceTable:
             self.rows.weights_RD[rows].numpy(),
             self.rows.state_RW[rows].numpy(),
             self.rows.step,
-            self.draws,
+            self.lookups,
             dict(self.counters),
-            [dict(self.gate.state())],
+            [dict(self.policy.state())],
         )
 
     def restore(self, state: TableState) -> Ids:
@@ -204,9 +204,9 @@ class ReferenceTable:
         self.seen = dict(zip(keys, state.seen_U[which].tolist(), strict=True))
         self.freq = dict(zip(keys, state.freq_U[which].tolist(), strict=True))
         self.rows.put(list(range(len(keys))), state.weights_UD[which], state.state_UW[which])
-        self.rows.step, self.draws, self.counters = state.step, state.lookups, Counter(state.counters)
+        self.rows.step, self.lookups, self.counters = state.step, state.lookups, Counter(state.counters)
         self.counters["evicted"] += len(state.ids_U) - len(which)
         self.clock.restore(state.seen_U)
         if len(state.admission) == 1:
-            self.gate.restore(state.admission[0])
+            self.policy.restore(state.admission[0])
         return np.delete(state.ids_U, which)

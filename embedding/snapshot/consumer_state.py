@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
 
 import numpy as np
 
+from embedding.delta.change_log import ChangeLog
 from embedding.delta.consumers import Consumer
 from embedding.store import Delta, Ids, TableDelta
 from embedding.table_state import Arrays
@@ -28,6 +29,37 @@ class ConsumerState:
     consumer: Consumer
     changed: dict[str, Ids] = field(default_factory=dict)
     removed: dict[str, Ids] = field(default_factory=dict)
+
+
+class Followed(Protocol):
+    """Rows whose changes go into deltas."""
+
+    @property
+    def changes(self) -> ChangeLog: ...
+
+    def pending(self, consumer: str) -> tuple[Ids, Ids]:
+        """The ids that changed, and those removed, since the consumer's last delta."""
+        ...
+
+    def resume(self, consumer: str, changed: Ids, removed: Ids) -> None:
+        """Follow for a consumer that has these changes still to take."""
+        ...
+
+
+def state_of(name: str, consumer: Consumer, followed: Mapping[str, Followed]) -> ConsumerState:
+    """A consumer with what changed; its next delta is full if changes of some table are no longer known one by one."""
+    overdue = any(own.changes.overdue(name) for own in followed.values())
+    state = ConsumerState(replace(consumer, full=consumer.full or overdue))
+    for table, own in followed.items():
+        state.changed[table], state.removed[table] = own.pending(name)
+    return state
+
+
+def resume(name: str, state: ConsumerState, followed: Mapping[str, Followed], left_out: Mapping[str, Ids]) -> None:
+    """Follow again for a consumer; ids that were `left_out` of the tables count as removed."""
+    for table, own in followed.items():
+        gone = left_out.get(table, np.zeros(0, np.uint64))
+        own.resume(name, state.changed[table], np.append(state.removed[table], gone))
 
 
 def resynced(consumers: Mapping[str, int], names: Iterable[str]) -> dict[str, ConsumerState]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 import secrets
 import threading
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,19 +15,13 @@ import torch
 import torch.distributed as dist
 from torchrec.distributed.types import ShardingPlan
 
-from embedding.argument_checks import (
-    check_lookup,
-    check_table_name,
-    check_time,
-    contiguous_grads,
-    copied_ids,
-    tables_by_name,
-)
+from embedding.argument_checks import check_time
+from embedding.checked_tables import CheckedTables
 from embedding.delta.consumers import DeltaConsumers
 from embedding.ids.id_lifecycle import TableIds
 from embedding.multiplexed import every_slot, fallbacks, group_of, shared_tables
 from embedding.sharding import HashBuckets
-from embedding.snapshot.consumer_state import ConsumerState
+from embedding.snapshot.consumer_state import ConsumerState, resume, state_of
 from embedding.snapshot.format import load, save
 from embedding.snapshot.resharding import reshard
 from embedding.snapshot.store_state import StoreState, digest, streamed
@@ -70,7 +63,7 @@ class TorchRecStore:
         group: dist.ProcessGroup | None = None,
         device: str | torch.device = "cpu",
     ) -> None:
-        self._tables = tables_by_name(tables)
+        self._tables = CheckedTables(tables)
         check_int("seed", seed)
         self._seed, self._device, self._lock = seed, torch.device(device), threading.RLock()
         self._shared_tables = dict(sorted(shared_tables(self._tables.values()).items()))
@@ -116,19 +109,17 @@ class TorchRecStore:
         return self._model.plan
 
     def lookup(self, table: str, ids_N: Ids, now: int) -> Lookup:
-        check_table_name(self._tables, table)
-        check_time(now)
+        ids_N = self._tables.ids_at(table, ids_N, now)
         with self._lock:
-            return self._by_name[table].lookup(copied_ids(table, ids_N), now)
+            return self._by_name[table].lookup(ids_N, now)
 
     def peek(self, table: str, ids_N: Ids) -> Lookup:
-        check_table_name(self._tables, table)
+        ids_N = self._tables.ids(table, ids_N)
         with self._lock:
-            return self._by_name[table].peek(copied_ids(table, ids_N))
+            return self._by_name[table].peek(ids_N)
 
     def update(self, lookup: Lookup, grads_ND: Floats) -> None:
-        check_lookup(self._tables, lookup)
-        grads_ND = contiguous_grads(lookup, grads_ND, self._tables[lookup.table].dim)
+        grads_ND = self._tables.grads(lookup, grads_ND)
         with self._lock:
             self._by_name[lookup.table].update(lookup, grads_ND)
 
@@ -143,20 +134,14 @@ class TorchRecStore:
 
     def update_each(self, lookups: Sequence[Lookup], grads: Sequence[Floats]) -> None:
         """`update` of several tables; gradients of ids that were looked up together travel together."""
-        for lookup in lookups:
-            check_lookup(self._tables, lookup)
-        checked = [
-            contiguous_grads(own, part, self._tables[own.table].dim) for own, part in zip(lookups, grads, strict=True)
-        ]
+        checked = [self._tables.grads(own, part) for own, part in zip(lookups, grads, strict=True)]
         with self._lock:
             if not trained_together(self._by_name, lookups, checked):
                 for own, part in zip(lookups, checked, strict=True):
                     self._by_name[own.table].update(own, part)
 
     def _together(self, ids: Mapping[str, Ids], mode: Mode, now: int) -> dict[str, Lookup]:
-        for table in ids:
-            check_table_name(self._tables, table)
-        copied = {table: copied_ids(table, ids_N) for table, ids_N in ids.items()}
+        copied = {table: self._tables.ids(table, ids_N) for table, ids_N in ids.items()}
         apart = self._ranks.size == 1 or any(self._tables[table].multiplexed for table in copied)
         with self._lock:
             if not apart and copied:
@@ -174,9 +159,9 @@ class TorchRecStore:
 
     def forget(self, table: str, ids_N: Ids) -> int:
         """As `EmbeddingStore.forget`. Collective; every process passes the same ids."""
-        check_table_name(self._tables, table)
+        ids_N = self._tables.ids(table, ids_N)
         with self._lock:
-            gone = self._by_name[table].ids.forget(copied_ids(table, ids_N))
+            gone = self._by_name[table].ids.forget(ids_N)
         return self._ranks.total({"gone": gone})["gone"]
 
     def subscribe(self, consumer: str) -> None:
@@ -214,12 +199,7 @@ class TorchRecStore:
             return StoreState(tables, shared, {name: self._consumer_state(name) for name in self._consumers})
 
     def _consumer_state(self, name: str) -> ConsumerState:
-        consumer = self._consumers[name]
-        overdue = any(ids.changes.overdue(name) for ids in self._followed().values())
-        entry = ConsumerState(replace(consumer, full=consumer.full or overdue))
-        for table, ids in self._followed().items():
-            entry.changed[table], entry.removed[table] = ids.pending(name)
-        return states.joined_consumer(entry, self._ranks)
+        return states.joined_consumer(state_of(name, self._consumers[name], self._followed()), self._ranks)
 
     def save(self, folder: Path | str) -> None:
         """Gather the state to the first process, which writes the same files as the other stores. Collective.
@@ -254,9 +234,7 @@ class TorchRecStore:
             for name, whole in state.consumers.items():
                 entry = states.consumer_part_of(whole, self._ranks)
                 self._consumers.restore(name, entry.consumer)
-                for table, followed in self._followed().items():
-                    gone = left_out.get(table, np.zeros(0, np.uint64))
-                    followed.resume(name, entry.changed[table], np.append(entry.removed[table], gone))
+                resume(name, entry, self._followed(), left_out)
 
     def digest(self) -> str:
         return digest(self.state())
@@ -266,6 +244,6 @@ class TorchRecStore:
 
     def own_counters(self, table: str) -> dict[str, int]:
         """Those of this process's rows; after `load` the first process has the counts of before."""
-        check_table_name(self._tables, table)
+        self._tables.check(table)
         with self._lock:
             return self._by_name[table].ids.counters()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack, closing
 from pathlib import Path
@@ -26,8 +27,9 @@ from recsys.fit.epoch_curves import EpochCurves
 from recsys.fit.fit import Fit, fit_folder
 from recsys.fit.fit_result import FitResult
 from recsys.fit.fit_state import FitState
-from recsys.fit.parts import read_parts
+from recsys.fit.parts import Parts, read_parts
 from recsys.training.checkpoint.checkpoints import Checkpoints
+from streaming.encode.batch import TrainingBatch
 
 
 def run(path: Path, *, until: str | None, out: Path) -> None:
@@ -47,25 +49,34 @@ def run(path: Path, *, until: str | None, out: Path) -> None:
         with console.status(READING):
             parts = read_parts(config, log, end)
         fit = Fit(config, trainer.learner, parts, fit_folder(config))
-        resumed = fit.resume()
-        say(console, f"Resumed from {resumed}." if resumed else "Starting with an empty model.")
-        say(console, ", ".join(f"{rows:,} rows {part}" for part, rows in parts.rows.items()) + ".")
-        with _bar(console) as bar, wiring.tensorboard(config, "fit") as board:
-            result = fit.run(stop, _reporter(fit, bar, None if board is None else EpochCurves(board)))
-        if result is None:
-            say(console, "Stopped before the end. Run it again to go on from here.")
-            sys.exit(STOPPED)
+        result = _fitted(config, fit, parts, console, stop)
         _write(result, out)
         console.print(epochs_table(result))
-        rows = parts.training
-        of_tasks = {task.name: rows.labels_B[rows.tasks_B == n] for n, task in enumerate(wiring.tasks(config))}
-        labels = {name: (len(labels_B), labels_B.sum()) for name, labels_B in of_tasks.items()}
-        for warning in label_warnings(config, labels):
+        for warning in label_warnings(config, _labels(config, parts.training)):
             say(console, warning, style="yellow")
         fit.load_best()
         trainer.skip(parts.end if parts.end is not None else end)
         trainer.checkpoint()
     say(console, f"Curves: {out / 'curves.svg'}. Next: recsys evaluate, or recsys train to go on online.")
+
+
+def _fitted(config: Config, fit: Fit, parts: Parts, console: Console, stop: threading.Event) -> FitResult:
+    """Fit, going on where an earlier call stopped. Ends the process when `stop` is set before the end."""
+    resumed = fit.resume()
+    say(console, f"Resumed from {resumed}." if resumed else "Starting with an empty model.")
+    say(console, ", ".join(f"{rows:,} rows {part}" for part, rows in parts.rows.items()) + ".")
+    with _bar(console) as bar, wiring.tensorboard(config, "fit") as board:
+        result = fit.run(stop, _reporter(fit, bar, None if board is None else EpochCurves(board)))
+    if result is None:
+        say(console, "Stopped before the end. Run it again to go on from here.")
+        sys.exit(STOPPED)
+    return result
+
+
+def _labels(config: Config, rows: TrainingBatch) -> dict[str, tuple[int, float]]:
+    """By task: how many labels, and their sum."""
+    of_tasks = {task.name: rows.labels_B[rows.tasks_B == n] for n, task in enumerate(wiring.tasks(config))}
+    return {name: (len(labels_B), labels_B.sum()) for name, labels_B in of_tasks.items()}
 
 
 def _check_unused(config: Config) -> None:

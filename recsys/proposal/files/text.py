@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import csv
 import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import takewhile
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,8 +13,9 @@ from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import is_number
 from recsys.proposal.columns.time_columns import time_reading
 from recsys.proposal.columns.vocabulary import known
+from recsys.proposal.files.no_table import SERVER_LOG, TRIED, cells_of, is_server_log, no_table, odd_line
 from recsys.proposal.files.text_encoding import Decoded
-from streaming.ingest.formats.dialect import Dialect, RowReader, csv_format
+from streaming.ingest.formats.dialect import Dialect, RowReader
 from streaming.ingest.formats.open_source import Format, dialect
 from streaming.ingest.mapping import values
 from streaming.ingest.mapping.column_mapping import NULLS
@@ -24,8 +23,6 @@ from streaming.ingest.mapping.column_mapping import NULLS
 _DELIMITERS: Final = ("::", "\t", ",", ";", "|", "\x01", " ")
 _TYPED: Final = re.compile(r".+:(token|float|token_seq|float_seq)")
 """Names in the header of RecBole's files."""
-_TRIED: Final = 500
-"""Lines by which delimiters and quotes are compared."""
 _HEADER: Final = 100
 """Cells of the first row that are looked at for numbers and times."""
 _GOOD: Final = 0.9
@@ -44,27 +41,14 @@ class SampledTable:
 
 def table(path: Path, found: Decoded, suffix: str, most: int) -> SampledTable:
     """The columns of delimited text. Raises InvalidValueError if no delimiter makes rows of it."""
-    lines = [line.removesuffix("\r") for line in found.text.split("\n")]
-    lines = lines[:-1] if not lines[-1] else lines
+    lines = _lines(found.text)
     base: Format = "tsv" if suffix in (".tsv", ".tab", ".inter", ".user", ".item") else "csv"
     comment = _comment(lines)
     body = [line for line in lines if line.strip() and not (comment and line.startswith(comment))]
-    if body and all(map(_ACCESS.match, body[:_HEADER])):
-        raise InvalidValueError(f"{path} {_SERVER}")
-    chosen, width = _dialect(body[:_TRIED], base)
-    chosen = _spaced(body[:_TRIED], chosen)
-    if width < 2:
-        raise InvalidValueError(f"{path} {_no_table(body, chosen)}{_odd_line(lines, body, chosen)}")
+    chosen, width = _recognised(path, lines, body, base)
     reader = RowReader(replace(chosen, comment=comment), width, lambda _: True)
     read, _ = reader.rows(lines[: most + 1 + len(lines) - len(body)], more=False)
-    rows = [list(row.cells) for row in read if not row.fault]
-    header, notes = _header(rows, chosen)
-    names = rows.pop(0) if header is True else [str(n + 1) for n in range(width)] if not header else list(header)
-    if names and header is True:
-        _check_names(path, names)
-        again = rows.count(names)
-        rows = [row for row in rows if row != names] if again else rows
-        notes += [f"The header comes again in {again} of the first rows, which would be refused."] if again else []
+    header, names, rows, notes = _named(path, [list(row.cells) for row in read if not row.fault], chosen, width)
     settings: dict[str, Any] = {} if suffix in (".csv", ".tsv") else {"format": base}
     if header is True and all(_TYPED.fullmatch(name) for name in names):
         names = [name.rpartition(":")[0] for name in names]
@@ -74,57 +58,47 @@ def table(path: Path, found: Decoded, suffix: str, most: int) -> SampledTable:
     settings |= {"comment": comment} if comment else {}
     settings |= {} if header is True else {"header": header}
     settings |= {"encoding": found.encoding} if found.encoding != "utf-8" else {}
-    columns = {name: [row[n] for row in rows[:most]] for n, name in enumerate(names)}
-    if chosen.delimiter != "," and (written := {name: cells for name, cells in columns.items() if _commas(cells)}):
-        columns |= {name: [values.with_point(cell) for cell in cells] for name, cells in written.items()}
-        settings |= {"decimal": ","}
-    return SampledTable(columns, min(len(rows), most), settings, notes)
+    columns, decimal = _with_points({name: [row[n] for row in rows[:most]] for n, name in enumerate(names)}, chosen)
+    return SampledTable(columns, min(len(rows), most), settings | decimal, notes)
 
 
-_ADJACENT: Final = (
-    "has lines of different length, such as a user and then items: only a script can write one item a line, such as "
-    "awk '{ for (i = 2; i <= NF; i++) print $1 \",\" $i }'"
-)
-_ACCESS: Final = re.compile(r'\S+ \S+ \S+ \[\d+/\w+/\d{4}:[^]]+\] "')
-_SERVER: Final = (
-    "is the log of a web server, which has the item in the address of a page: only a script can make a table of it, "
-    'such as awk \'{ print $1 "," substr($4, 2) " " substr($5, 1, 5) "," $7 }\' (visitor, time, page)'
-)
-_BLOCKS: Final = (
-    "has lines such as '1:' before the rows of each item: only a script can write the item into each row, such as "
-    'awk -F, \'NF == 1 { sub(":", ""); item = $0; next } { print item "," $0 }\''
-)
+def _lines(text: str) -> list[str]:
+    lines = [line.removesuffix("\r") for line in text.split("\n")]
+    return lines[:-1] if not lines[-1] else lines
 
 
-def _no_table(lines: Sequence[str], default: Dialect) -> str:
-    widths = {len(line.split()) for line in lines[:_TRIED]}
-    if len(widths) > 2 and min(widths) > 0 and all(re.fullmatch(r"[\d\s]+", line) for line in lines[:_TRIED]):
-        return _ADJACENT
-    if re.fullmatch(r"\S+:", lines[0]) and all("," in line for line in lines[1:3]):
-        return _BLOCKS
-    width = len(_cells(lines[0], default))
-    other, count = (
-        Counter(len(_cells(line, default)) for line in lines[1:_TRIED]).most_common(1)[0] if lines[1:] else (0, 0)
-    )
-    if 1 < width != other > 1 and count > len(lines[:_TRIED]) / 2:
-        return f"has {width} names in its header and {other} cells in most rows; let the header name all of them"
-    return (
-        f"is no table that can be recognised: its first line is {lines[0][:60]!r}; give CSV, TSV, JSON lines or Parquet"
-    )
+def _recognised(path: Path, lines: Sequence[str], body: Sequence[str], base: Format) -> tuple[Dialect, int]:
+    """The dialect of the lines `body`, and how many cells a row has. Raises InvalidValueError if it is no table."""
+    if is_server_log(body[:_HEADER]):
+        raise InvalidValueError(f"{path} {SERVER_LOG}")
+    chosen, width = _dialect(body[:TRIED], base)
+    chosen = _spaced(body[:TRIED], chosen)
+    if width < 2:
+        raise InvalidValueError(f"{path} {no_table(body, chosen)}{odd_line(lines, body, chosen)}")
+    return chosen, width
 
 
-def _odd_line(lines: Sequence[str], body: Sequence[str], default: Dialect) -> str:
-    """Which line is the first with another number of cells than the first one; empty if that has one cell."""
-    width = len(_cells(body[0], default))
-    whole = takewhile(lambda line: not line.count('"') % 2, body)  # in others a cell may go on in the next line
-    odd = next((line for line in whole if len(_cells(line, default)) != width), None)
-    if width < 2 or odd is None:
-        return ""
-    cells = len(_cells(odd, default))
-    return (
-        f"; by {default.delimiter!r} line {lines.index(odd) + 1} is the first with another number of cells, {cells} in "
-        f"place of {width}: put cells with {default.delimiter!r} in quotes, or let every line have as many"
-    )
+def _named(
+    path: Path, rows: list[list[str]], chosen: Dialect, width: int
+) -> tuple[bool | list[str], list[str], list[list[str]], list[str]]:
+    """The setting `header`, the names of the columns, the rows without them, and what was noticed."""
+    header, notes = _header(rows, chosen)
+    if header is not True:
+        return header, list(header) if header else [str(n + 1) for n in range(width)], rows, notes
+    names, *rows = rows
+    if names:
+        _check_names(path, names)
+    if names and (again := rows.count(names)):
+        rows = [row for row in rows if row != names]
+        notes = [*notes, f"The header comes again in {again} of the first rows, which would be refused."]
+    return header, names, rows, notes
+
+
+def _with_points(columns: dict[str, list[str]], chosen: Dialect) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """The columns, numbers with a decimal point, and the setting that says so of a file that writes commas."""
+    written = {name: cells for name, cells in columns.items() if _commas(cells)} if chosen.delimiter != "," else {}
+    with_points = {name: [values.with_point(cell) for cell in cells] for name, cells in written.items()}
+    return columns | with_points, {"decimal": ","} if written else {}
 
 
 def _comment(lines: Sequence[str]) -> str:
@@ -164,21 +138,12 @@ def _spaced(lines: Sequence[str], chosen: Dialect) -> Dialect:
 
 def _fit(lines: Sequence[str], dialect: Dialect) -> tuple[float, int]:
     """The share of the lines that are rows of as many cells as the first, and that number."""
-    width = len(_cells(lines[0], dialect)) if lines else 0
+    width = len(cells_of(lines[0], dialect)) if lines else 0
     if width < 2:
         return 0.0, width
     rows, _ = RowReader(dialect, width, lambda _: True).rows(lines, more=False)
     covered = sum(row.end - row.begin for row in rows if not row.fault and not _stray(row.cells, dialect))
     return covered / len(lines), width
-
-
-def _cells(line: str, dialect: Dialect) -> Sequence[str]:
-    if len(dialect.delimiter) > 1:
-        return line.split(dialect.delimiter)
-    try:
-        return next(csv.reader([line], **csv_format(dialect)), [])
-    except csv.Error:
-        return []
 
 
 def _stray(cells: Sequence[str], dialect: Dialect) -> bool:

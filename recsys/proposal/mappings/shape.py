@@ -29,41 +29,50 @@ def mapping_of(one: Described, impression: str, start: str) -> ProposedMapping:
 
 
 def _kind(one: Described, impression: str) -> str:
-    roles, path = one.roles, one.path
+    roles = one.roles
     if "shown" in roles or "marked" in roles:
         return "impression"
     if "item" not in roles:
         if "user" in roles and "label" not in roles and roles.column("user").unique:  # type: ignore[union-attr]
             return "user"
-        if all(name.isdigit() for name in one.sample.columns):
-            raise InvalidValueError(
-                f"{path} has columns without names; say what is in them, such as --user 1 --item 2 --time 3 --label 4"
-                f"{'' if roles.reading else '; none has times: if the rows are in their order, --start 2024-01-01'}"
-            )
-        if one.sample.columns.keys() <= {"label", "qid"} | {name for name in one.sample.columns if name[0] == "#"}:
-            raise InvalidValueError(
-                f"{path} has numbers without names; say what stands where, and when the first row happened, such as "
-                "--user #1 --item #2 --start 2024-01-01"
-            )
-        has = ", ".join(one.sample.columns)
-        raise InvalidValueError(f"{path}: no column looks like the item; name it with --item COLUMN, one of {has}")
+        raise InvalidValueError(f"{one.path}{_no_item(one)}")
     if impression:
         return "interaction"
     if "label" in roles or "rating" in roles:
         return "shown"
     if "user" in roles:
         return "feedback"
-    if "request" in roles:
-        raise InvalidValueError(
-            f"{path} has what was done with items of lists, and not the lists: give the file of the lists as well, or "
+    if "request" in roles or not roles.column("item").unique:  # type: ignore[union-attr]
+        raise InvalidValueError(f"{one.path}{_no_user(one)}")
+    return "item"
+
+
+def _no_item(one: Described) -> str:
+    """What to do about a file without a column of items."""
+    if all(name.isdigit() for name in one.sample.columns):
+        return (
+            " has columns without names; say what is in them, such as --user 1 --item 2 --time 3 --label 4"
+            f"{'' if one.roles.reading else '; none has times: if the rows are in their order, --start 2024-01-01'}"
+        )
+    if one.sample.columns.keys() <= {"label", "qid"} | {name for name in one.sample.columns if name[0] == "#"}:
+        return (
+            " has numbers without names; say what stands where, and when the first row happened, such as "
+            "--user #1 --item #2 --start 2024-01-01"
+        )
+    return f": no column looks like the item; name it with --item COLUMN, one of {', '.join(one.sample.columns)}"
+
+
+def _no_user(one: Described) -> str:
+    """What to do about a file of items without a column of users."""
+    if "request" in one.roles:
+        return (
+            " has what was done with items of lists, and not the lists: give the file of the lists as well, or "
             "name the user with --user COLUMN"
         )
-    if not roles.column("item").unique:  # type: ignore[union-attr]
-        raise InvalidValueError(
-            f"{path}: no column looks like the user; name it with --user COLUMN (if the rows are properties of items, "
-            "such as a name and a value in each, only a script can make them one row an item, with a column for each)"
-        )
-    return "item"
+    return (
+        ": no column looks like the user; name it with --user COLUMN (if the rows are properties of items, "
+        "such as a name and a value in each, only a script can make them one row an item, with a column for each)"
+    )
 
 
 def _time(made: ProposedMapping, start: str, impression: str) -> None:

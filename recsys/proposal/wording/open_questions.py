@@ -23,38 +23,11 @@ _NUMBERS: Final = 8
 def open_questions(mappings: Sequence[ProposedMapping], training: Mapping[str, Noted]) -> Iterator[str]:
     """One sentence for each."""
     for one in mappings:
-        path, reading = one.of.path, one.of.roles.reading
-        if reading is not None and reading.doubt:
-            name = one.of.roles.names("time")[0]
-            yield f"{path}: {name!r} is read as {reading.form}: of the values that were tried {reading.doubt}."
-        if "anonymous" in one.settings and "user" not in one.columns:
-            yield (
-                f"{path}: no column identifies a user, so that each list gets a user of its own "
-                '(anonymous = "request") and nobody is known again; if one does, say --user COLUMN.'
-            )
-        action = one.of.roles.column("action") if "action" in one.columns else None
-        if action is not None and action.type == "integer":
-            words = ", ".join(list(action.distinct)[:_NUMBERS])
-            yield (
-                f"{path}: what the numbers in {action.name!r} ({words}) mean, only you know: leave in [training] "
-                "positive those of what counts."
-            )
+        yield from _times(one)
+        yield from _users(one)
+        yield from _numbered_actions(one)
         yield from _scores(one)
-        for column in one.of.roles.others if one.kind == "feedback" else ():
-            unclear = says("label", column.name) or (two_valued(column) and not known(column.name))
-            if len(column.distinct) == 2 and column.type in ("text", "integer") and unclear:
-                one_value, other = sorted(column.distinct)  # of 0 and 1 the second one means yes
-                yield (
-                    f"{path}: every row is taken as something a user did, whatever {column.name!r} says; if one of its "
-                    f"values, {one_value!r} and {other!r}, means that nothing was done, say --label {column.name} "
-                    f"--positive {other!r} (the one that means yes)."
-                )
-            if one_truth(column) and says("label", column.name):
-                yield (
-                    f"{path}: {column.name!r} is {column.texts[0]} in all rows that were looked at, so that every row "
-                    "is taken as something a user did, and what was not chosen is drawn from the rows of others; if "
-                    f"rows with another value are things shown and not chosen, say --label {column.name}."
-                )
+        yield from _possible_labels(one)
     actions = training["positive"].value
     bought = [action for action in actions if _BOUGHT.intersection(tokens(action))]
     if "wait" not in training and (bought or (mappings and all(_purchases(one) for one in mappings))):
@@ -67,6 +40,50 @@ def open_questions(mappings: Sequence[ProposedMapping], training: Mapping[str, N
         names = " or ".join(map(repr, actions))
         value = ", with a value" if "min_value" in training else ""
         yield f"What counts is an interaction whose action is {names}{value}: events sent to the server have to say so."
+
+
+def _times(one: ProposedMapping) -> Iterator[str]:
+    reading = one.of.roles.reading
+    if reading is not None and reading.doubt:
+        name = one.of.roles.names("time")[0]
+        yield f"{one.of.path}: {name!r} is read as {reading.form}: of the values that were tried {reading.doubt}."
+
+
+def _users(one: ProposedMapping) -> Iterator[str]:
+    if "anonymous" in one.settings and "user" not in one.columns:
+        yield (
+            f"{one.of.path}: no column identifies a user, so that each list gets a user of its own "
+            '(anonymous = "request") and nobody is known again; if one does, say --user COLUMN.'
+        )
+
+
+def _numbered_actions(one: ProposedMapping) -> Iterator[str]:
+    action = one.of.roles.column("action") if "action" in one.columns else None
+    if action is not None and action.type == "integer":
+        words = ", ".join(list(action.distinct)[:_NUMBERS])
+        yield (
+            f"{one.of.path}: what the numbers in {action.name!r} ({words}) mean, only you know: leave in [training] "
+            "positive those of what counts."
+        )
+
+
+def _possible_labels(one: ProposedMapping) -> Iterator[str]:
+    """Columns that may say of each row whether something was done, where every row is taken as that."""
+    for column in one.of.roles.others if one.kind == "feedback" else ():
+        unclear = says("label", column.name) or (two_valued(column) and not known(column.name))
+        if len(column.distinct) == 2 and column.type in ("text", "integer") and unclear:
+            one_value, other = sorted(column.distinct)  # of 0 and 1 the second one means yes
+            yield (
+                f"{one.of.path}: every row is taken as something a user did, whatever {column.name!r} says; if one of "
+                f"its values, {one_value!r} and {other!r}, means that nothing was done, say --label {column.name} "
+                f"--positive {other!r} (the one that means yes)."
+            )
+        if one_truth(column) and says("label", column.name):
+            yield (
+                f"{one.of.path}: {column.name!r} is {column.texts[0]} in all rows that were looked at, so that every "
+                "row is taken as something a user did, and what was not chosen is drawn from the rows of others; if "
+                f"rows with another value are things shown and not chosen, say --label {column.name}."
+            )
 
 
 def _scores(one: ProposedMapping) -> Iterator[str]:

@@ -18,7 +18,7 @@ from serving.replication.connection.redis_client import RedisClient
 from serving.replication.publish.publisher import Publisher
 from streaming.encode.encoder import Encoder
 from tests.serving.api.asking import FailingLog, Start
-from tests.serving.fakes import SPEC, Graphs, artefact, ids, rows
+from tests.serving.fakes import FEW_EVENTS, SPEC, Graphs, artefact, ids, rows
 from tests.serving.running import running
 
 
@@ -29,7 +29,9 @@ def log() -> FailingLog:
 
 @pytest.fixture
 def settings(redis_folder: Path, client: RedisClient) -> Settings:
-    return Settings(redis_folder=redis_folder, deadline=60_000, shadow_patience=120_000)
+    return Settings(
+        redis_folder=redis_folder, deadline=60_000, shadow_patience=120_000, deduplication_window=FEW_EVENTS
+    )
 
 
 @pytest.fixture

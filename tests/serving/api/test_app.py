@@ -43,7 +43,7 @@ from streaming.ingest.codec import Rules
 from streaming.item_sets import ItemSets
 from streaming.log.memory_log import MemoryLog
 from tests.serving.api.asking import FailingLog, HeldScorer, Start, figures, rank, ready, shown, stored
-from tests.serving.fakes import SPEC, Graphs
+from tests.serving.fakes import FEW_EVENTS, SPEC, Graphs
 from tests.serving.running import running
 from tests.serving.waiting import until
 
@@ -304,6 +304,7 @@ class TestBadRequests:
             rules=Rules(request={"age": "numeric"}, item={"p": "numeric"}),
             max_candidates=3,
             max_body=4096,
+            deduplication_window=FEW_EVENTS,
         )
         with running(build(settings, log, Graphs())) as app:
             yield app, log

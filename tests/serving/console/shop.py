@@ -32,7 +32,7 @@ from streaming.events.schema import Features
 from streaming.ingest.refusals.dead_letters import DeadLetter, DeadLetters
 from streaming.log.event_log import EventLog, read_partitions
 from streaming.log.file_log import FileLog
-from tests.serving.fakes import SPEC, Graphs, artefact, ids, rows
+from tests.serving.fakes import FEW_EVENTS, SPEC, Graphs, artefact, ids, rows
 from tests.serving.running import running
 from tests.serving.waiting import until
 
@@ -169,6 +169,7 @@ def shop(folder: Path, customers: int = 60, more: int = 0) -> Iterator[Shop]:
         api_keys=[_CONFIGURED],
         dead_letters=letters.path,
         experiments=(EXPERIMENT,),
+        deduplication_window=FEW_EVENTS,
     )
     closed = threading.Event()
     log = FileLog(folder / "log")

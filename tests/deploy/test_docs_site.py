@@ -51,7 +51,9 @@ def test_metrics_of_alerts_and_dashboard_are_in_the_reference(folder: Path) -> N
 
 
 def test_what_the_reference_names_exists(folder: Path) -> None:
-    for name in re.findall(r"^::: ([\w.]+)", (folder / "api.md").read_text("utf-8"), re.MULTILINE):
+    names = re.findall(r"^::: ([\w.]+)", (folder / "api.md").read_text("utf-8"), re.MULTILINE)
+    assert names
+    for name in names:
         path = name.split(".")
         module = next(
             ROOT.joinpath(*path[:size]).with_suffix(".py")

@@ -77,6 +77,7 @@ def test_what_waits_is_not_in_memory(tmp_path: Path) -> None:
     joiner = Joiner(LabelRule(), WAIT, LATENESS, zeros=zeros)
     joiner.join(encode_events([shown(n, 1_000_000) for n in range(1_000)]))
     kept = "opened", "acted", "keys", "key_places", "key_texts", "waiting", "due", "held", "closed", "texts", "numbers"
+    assert len(joiner._tables.opened)
     for name in kept:
         table = getattr(joiner._tables, name)
         assert table.nbytes in made or not len(table), name

@@ -97,6 +97,7 @@ def test_the_order_that_the_log_has_is_worth_what_was_logged() -> None:
     result = evaluate(
         serving("plackett_luce", temperature=1000.0), log_of(drawn(hours=4)), batch_until=SPLIT, refreshes=[]
     )
+    assert of(result).arms
     for one in of(result).arms:
         assert one.refused == ""
         assert one.ips is not None

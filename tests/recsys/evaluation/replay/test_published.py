@@ -64,6 +64,7 @@ def test_the_tables_are_those_of_the_results(name: str) -> None:
 def test_gains_are_computed_from_the_windows_again(name: str) -> None:
     found = result(name)
     auc_of = {arm.name: np.array(arm.window_auc, np.float64) for arm in found.arms}
+    assert all(arm.gains for arm in found.arms[1:])
     for arm in found.arms:
         for published in arm.gains:
             again = gain(published.over, auc_of[arm.name], auc_of[published.over])

@@ -39,10 +39,10 @@ class ServingSettings:
 
     host: str = "127.0.0.1"
     without_keys: bool = False
-    """Whether the server may listen on other addresses than this machine's own without keys, so that whoever reaches it
+    """Whether the server may listen on other addresses than this machine's own without keys, so that all who reach it
     may use it."""
     api_keys: list[ApiKey] = field(default_factory=list)
-    """Without keys whoever reaches the server may use it."""
+    """Without keys all who reach the server may use it."""
     port: Annotated[int, Field(ge=0, le=65_535)] = 8000
     processes: Annotated[int, Field(ge=1, le=256)] = 1
     """That serve on the port; they share `cache_rows`, `max_connections` and the rates of keys evenly."""
@@ -170,7 +170,7 @@ class ServingSettings:
         if not (self.api_keys or self.without_keys or _is_loopback(self.host)):
             raise InvalidValueError(
                 f"host: others can reach {self.host}, and the server has no keys. Make one with `recsys key create`, "
-                "or write without_keys = true, if whoever reaches it may use it"
+                "or write without_keys = true, if all who reach it may use it"
             )
 
     def _check_web(self) -> None:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
 class Recommender:
     """One recommender and its folder of log, checkpoints and Redis, which others can use as well: `recsys serve` and
-    `train`, and recommenders of other processes. Whoever ingests and ranks does so beside them; one at a time trains.
+    `train`, and recommenders of other processes. Any number may ingest and rank at a time; one trains.
 
     `config` is the path of a `recsys.toml`, its tables as a dict, or a `Config`; the relative paths of the latter two
     are taken from `folder`, by default the working directory. Close it, or use it as a context manager, to end the

@@ -45,7 +45,9 @@ def towers_of(steps: int, temperature: float, more: str = "") -> Fit:
 
 def _all_towers(more: str) -> dict[str, Fit]:
     tried = [(steps, temperature) for steps in (240, 480) for temperature in (0.1, 0.2)]
-    return {f"{steps} steps, temperature {heat}": towers_of(steps, heat, more) for steps, heat in tried}
+    return {
+        f"{steps} steps, temperature {temperature}": towers_of(steps, temperature, more) for steps, temperature in tried
+    }
 
 
 def graph_of(make: type[LightGcn | Sheaf4Rec], layers: int, steps: int) -> Fit:

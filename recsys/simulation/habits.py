@@ -1,4 +1,4 @@
-"""How simulated users behave, whoever they are."""
+"""How simulated users behave, apart from what they like."""
 
 from __future__ import annotations
 

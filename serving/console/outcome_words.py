@@ -1,4 +1,4 @@
-"""What the names in a trainer's status mean to whoever looks at them (`streaming.join.outcomes`, `Feed.losses`)."""
+"""What the names in a trainer's status mean to their readers (`streaming.join.outcomes`, `Feed.losses`)."""
 
 from __future__ import annotations
 

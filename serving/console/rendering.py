@@ -36,7 +36,7 @@ PAGES: Final = (
 
 
 class Renderer:
-    """Renders templates. `version` is this package's; `keys` says whether whoever looks has signed in."""
+    """Renders templates. `version` is this package's; `keys` says whether the visitor has signed in."""
 
     def __init__(self, version: str, *, keys: bool) -> None:
         self._environment = jinja2.Environment(

@@ -89,7 +89,7 @@ class Sampler:
         self.experiments.add(self._state.now(), found)
 
     def rate(self, model: str) -> float | None:
-        """Rows that a model's trainer learned a second lately; None until it has spoken twice."""
+        """Rows that a model's trainer learned a second recently; None until it has reported twice."""
         seen = self._learned.get(model)
         if seen is None or len(seen) < 2 or seen[-1][0] <= seen[0][0]:
             return None

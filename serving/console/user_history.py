@@ -1,4 +1,4 @@
-"""What a user was shown and did lately, by the event log."""
+"""What a user was shown and did recently, by the event log."""
 
 from __future__ import annotations
 

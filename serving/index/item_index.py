@@ -85,7 +85,7 @@ class ItemIndex:
         return "ivf" if isinstance(self._index, IvfIndex) else "exact"
 
     def put(self, items: Sequence[str], vectors_NE: Floats) -> None:
-        """Add items or replace their vectors; of an item that is there twice the last vector counts.
+        """Add items or replace their vectors; of a duplicate item the last vector counts.
 
         Raises ValueError if vectors have another size.
         """

@@ -74,7 +74,7 @@ class TableModel:
         self.rows: dict[int, Row] = {}
         self.sightings: Counter[int] = Counter()
         """Of ids that are not yet admitted."""
-        self.draws = 0
+        self.lookups = 0
         self.counters = dict.fromkeys(COUNTERS, 0)
 
     def drop(self, ids: Iterable[int], why: str) -> int:
@@ -111,13 +111,13 @@ class TableModel:
                 self.sightings[key] += count
                 return self.sightings[key] >= self.table.admission.threshold
             case "probabilistic":
-                draw = uniform(np.array([key], np.uint64), salt_of(0, self.table.name), self.draws)[0]
+                draw = uniform(np.array([key], np.uint64), salt_of(0, self.table.name), self.lookups)[0]
                 return bool(draw < 1 - 0.05 ** (count / self.table.admission.threshold))
 
     def look(self, ids: list[int], now: int) -> None:
         """Count, admit, touch."""
         counts, minute = Counter(ids), now // MINUTE
-        self.draws += bool(ids)
+        self.lookups += bool(ids)
         old = {key for key in counts if key in self.rows}
         for key in old:
             row = self.rows[key]

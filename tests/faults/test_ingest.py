@@ -124,7 +124,7 @@ def _merge(folder: Path, files: list[Path], merged: Connection) -> None:
 
 
 def test_a_killed_merge_goes_on_without_loss_or_repetition_and_in_order(tmp_path: Path) -> None:
-    """With a window of duplicates far smaller than the files, so that bookmarks in the middle of blocks matter."""
+    """With a window of duplicates far smaller than the files, so that offsets in the middle of blocks matter."""
     files = [tmp_path / "lists.jsonl", tmp_path / "clicks.jsonl"]
     for k, file in enumerate(files):
         rows = ({"type": "interaction", "time": i, "impression": f"r{i}", "item": "a"} for i in range(k, COUNT, 3 - k))

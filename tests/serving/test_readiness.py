@@ -55,17 +55,17 @@ def test_the_first_ranking_is_the_models(client: RedisClient, redis_folder: Path
 
 
 @pytest.mark.slow
-def test_a_rehearsed_process_compiles_nothing_more() -> None:
+def test_a_warm_process_compiles_nothing_more() -> None:
     code = "from tests.serving.test_readiness import compiled_late; print(compiled_late())"
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert run.stdout.strip() == "[]"
 
 
 def compiled_late() -> list[str]:
-    """Functions that a cache in use compiles or loads after the rehearsal."""
+    """Functions that a cache in use compiles or loads after the warm-up."""
     warm_up()
     before = _signatures()
-    assert before, "the rehearsal compiled something"
+    assert before, "the warm-up compiled something"
     cache = RowCache(MemoryRows({"item": 4, "user": 4}), 8192)
     for start in (*range(0, 16_000, 1000), 12_000, 8_000):
         cache.read({"item": np.arange(start, start + 1000, dtype=np.uint64), "user": ids(start, start)})

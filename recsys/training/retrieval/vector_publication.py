@@ -22,7 +22,7 @@ _AT_ONCE = 8192
 
 
 class VectorPublication:
-    """Publishes the vectors of items that came, were clicked or described lately, and a part of the others.
+    """Publishes the vectors of items that came, were clicked or described recently, and a part of the others.
 
     Theirs change with the towers' weights: every publication brings the next `share` of the catalogue.
     """

@@ -32,8 +32,8 @@ class Waiting(Protocol):
 class OpenConnections:
     """Counts connections, and knows which of them wait for their clients, the longest first.
 
-    A server that is full closes the one that has waited longest when another client comes: whoever holds connections
-    open without asking loses them first, and others get in. Only if every connection has its request with the server
+    A server that is full closes the one that has waited longest when another client comes: clients that hold some
+    open without asking lose them first, and others get in. Only if every connection has its request with the server
     is the new one refused. `refused` counts by reason: `connections` (gave way, or not let in), `slow`, `header`,
     `malformed`.
     """

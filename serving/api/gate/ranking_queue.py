@@ -1,4 +1,4 @@
-"""The thread that ranks, and the requests that wait for it: whoever would wait too long is refused at once."""
+"""The thread that ranks, and the requests that wait for it: one that would wait too long is refused at once."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class RankingQueue:
 
     A request enters if the work ahead and its own are expected to end within a share of `deadline` (seconds), or if no
     other is there: then its time is measured, so that no estimate can shut everybody out. The expectation is the line
-    through what such work took lately (ServiceTime). The share corrects what the expectation does not know, such as
+    through what such work took recently (ServiceTime). The share corrects what the expectation does not know, such as
     other load on the machine: it shrinks to nine tenths with each answer that missed the deadline and grows by a
     thousandth with each other one (additive increase, multiplicative decrease), so that about one in a hundred misses
     while requests are refused. Without a deadline everyone enters.

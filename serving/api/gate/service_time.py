@@ -1,4 +1,4 @@
-"""How long work of a size takes, by what it took lately."""
+"""How long work of a size takes, by what it took recently."""
 
 from __future__ import annotations
 

@@ -85,7 +85,7 @@ def _newest(path: Path) -> tuple[list[dict[str, Any]], bool]:
 
 
 def _of_log(log: EventLog) -> tuple[list[dict[str, Any]], str]:
-    """What a log has refused lately, and why that cannot be said."""
+    """What a log has refused recently, and why that cannot be said."""
     if not isinstance(log, RefusingLog):
         return [], ""
     try:

@@ -72,7 +72,7 @@ def warnings(found: Iterable[Inspection]) -> list[str]:
 
 
 def warn(client: RedisClient) -> None:
-    """Log what is wrong with the settings. Whoever uses a Redis that does not answer will say so."""
+    """Log what is wrong with the settings. A Redis that does not answer is left to its users to report."""
     try:
         for warning in warnings(inspect(client)):
             _logger.warning("%s", warning)

@@ -18,7 +18,7 @@ class Entry:
     frequency: int
 
     @property
-    def heat(self) -> int:
+    def priority(self) -> int:
         return self.seen * 256 + self.frequency
 
 
@@ -59,7 +59,7 @@ class Reference:
 
     def evict(self, n: int) -> dict[int, int]:
         def coldness(one: int) -> tuple[int, int]:
-            return self.entries[one].heat, int(eviction_ties(np.array([one], np.int64).view(np.uint64), draw=0)[0])
+            return self.entries[one].priority, int(eviction_ties(np.array([one], np.int64).view(np.uint64), draw=0)[0])
 
         return self._drop(sorted(self.entries, key=coldness)[:n])
 
@@ -106,10 +106,10 @@ class Checked:
 
     def compare(self) -> None:
         entries = self.reference.entries
-        ids, rows, heats = (tensor.tolist() for tensor in self.table.entries())
+        ids, rows, priorities = (tensor.tolist() for tensor in self.table.entries())
         assert len(ids) == len(entries) == len(self.table)
-        found = {one: (row, heat) for one, row, heat in zip(ids, rows, heats, strict=True)}
-        assert found == {one: (entry.row, entry.heat) for one, entry in entries.items()}
+        found = {one: (row, priority) for one, row, priority in zip(ids, rows, priorities, strict=True)}
+        assert found == {one: (entry.row, entry.priority) for one, entry in entries.items()}
         assert self.table.refused == self.reference.refused
         words = self.table._table[:, 0].view(2, -1)
         used = int((words[0] != -1).sum() + (words[1] != 0).sum())

@@ -213,18 +213,18 @@ def test_shrinking_gives_back_what_expiry_left(device: str) -> None:
 
 
 @pytest.mark.parametrize("capacity", [300, 40])
-def test_restore_brings_back_ids_with_their_heats(capacity: int, device: str) -> None:
+def test_restore_brings_back_ids_with_their_priorities(capacity: int, device: str) -> None:
     checked = Checked(100, device)
     checked.insert(list(range(60)) + [7] * 300, minute=-5)
     checked.insert(list(range(30)), minute=2)
-    ids, _, heats = checked.table.entries()
+    ids, _, priorities = checked.table.entries()
     other = GpuIdTable(capacity, device=device)
-    rows = other.restore(ids, heats)
+    rows = other.restore(ids, priorities)
     assert (rows < 0).sum() == max(0, 60 - capacity) == other.refused
-    known = dict(zip(ids.tolist(), heats.tolist(), strict=True))
-    found_ids, found_rows, found_heats = other.entries()
+    known = dict(zip(ids.tolist(), priorities.tolist(), strict=True))
+    found_ids, found_rows, found_priorities = other.entries()
     assert len(found_ids) == min(60, capacity)
-    assert found_heats.tolist() == [known[one] for one in found_ids.tolist()]
+    assert found_priorities.tolist() == [known[one] for one in found_ids.tolist()]
     assert other.find(found_ids).tolist() == found_rows.tolist()
 
 

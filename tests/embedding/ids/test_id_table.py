@@ -145,10 +145,10 @@ def test_freed_rows_are_used_again_before_new_ones() -> None:
 def test_pinned_rows_are_never_evicted() -> None:
     table = IdTable(100)
     rows, _ = table.find_or_insert(np.arange(80, dtype=np.uint64), minute=0)
-    pins = np.zeros(2, np.uint64)
+    pinned = np.zeros(2, np.uint64)
     for row in rows[:5]:
-        pins[row // 64] |= np.uint64(1 << (int(row) % 64))
-    gone, _ = table.evict(79, pins)
+        pinned[row // 64] |= np.uint64(1 << (int(row) % 64))
+    gone, _ = table.evict(79, pinned)
     assert sorted(gone.tolist()) == list(range(5, 80))
 
 

@@ -120,7 +120,7 @@ def test_trials_of_an_earlier_release_go_on_if_new_settings_have_their_defaults(
     ("text", "said"),
     [
         ('[tune]\nmodels = ["deepfm"]', "unknown model 'deepfm'; choose from autoint"),
-        ('[tune]\nmodels = ["fm", "fm"]', "'fm' is there twice"),
+        ('[tune]\nmodels = ["fm", "fm"]', "duplicate model 'fm'"),
         ('[tune.settings]\n"training.wait" = ["1m", "2m"]', "cannot be tuned; choose from training.averaging"),
         ('[tune.settings]\n"model.depth" = [1, 2]', "cannot be tuned"),
         ('[tune.settings]\n"training.dense_lr" = { low = 1, high = 1 }', "must be above low = 1"),

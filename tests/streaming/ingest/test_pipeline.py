@@ -301,7 +301,7 @@ def test_a_killed_ingest_of_many_events_goes_on(tmp_path: Path, monkeypatch: pyt
     assert [event.time for event in stored(log)] == list(range(200))
 
 
-def test_importers_and_tables_have_bookmarks_too(tmp_path: Path) -> None:
+def test_importers_and_tables_have_offsets_too(tmp_path: Path) -> None:
     log, marks = MemoryLog(), SourceOffsets(tmp_path / "marks")
     batches = [encode_events([Impression(f"r{i}", i, "u", ["a"])]) for i in range(50)]
     rows = {"at": list(range(50)), "list": ["r"] * 50, "what": ["a"] * 50}
@@ -401,7 +401,7 @@ def test_merged_sources_keep_every_record_once_however_often_they_are_stopped(
             if next(left, None) is None:
                 stop.set()
 
-        # A window of one event knows nothing: only the bookmarks tell what was read.
+        # A window of one event knows nothing: only the offsets of sources tell what was read.
         one = ingester(folder, log, window=1, source_offsets=SourceOffsets(folder / "marks"))
         paths = [folder / f"{f}.jsonl" for f in range(len(files))]
         counts = one.merge([JsonLines(path) for path in paths], progress, stop)

@@ -55,7 +55,7 @@ class TuneSection(Section):
             if name not in SECTIONS:
                 raise error_at(("models", number), f"unknown model {name!r}; choose from {', '.join(SECTIONS)}")
             if name in self.models[:number]:
-                raise error_at(("models", number), f"{name!r} is there twice")
+                raise error_at(("models", number), f"duplicate model {name!r}")
         for name in self.settings:
             if not _tunable(name):
                 allowed = [f"training.{key}" for key in LEARNING] + [*OTHERS, "model.OPTION"]

@@ -95,12 +95,19 @@ def test_the_modules_of_the_embedding_store_exist() -> None:
 
 
 def test_file_names_that_occur_twice_are_explained() -> None:
-    """Whoever adds `table.py` beside three others gives it the name of what it holds, or says why not."""
+    """A new `table.py` beside three others has the name of what it holds, or the page says why not."""
     files = [file for package in PACKAGES for file in (ROOT / package).rglob("*.py") if file.stem[0] != "_"]
     twice = {name for name, count in Counter(file.stem for file in files).items() if count > 1}
     table = (ROOT / "docs" / "architecture.md").read_text("utf-8").split("| name | why twice |")[1].split("\n\n")[0]
     explained = {name for line in table.splitlines()[2:] for name in re.findall(r"`(\w+)`", line.split("|")[1])}
     assert twice == explained
+
+
+def test_a_class_name_stands_for_one_thing() -> None:
+    texts = [file.read_text("utf-8") for package in PACKAGES for file in (ROOT / package).rglob("*.py")]
+    found = Counter(name for text in texts for name in re.findall(r"^class (\w+)", text, re.MULTILINE))
+    assert len(found) > 500
+    assert [name for name, count in found.items() if count > 1] == []
 
 
 @pytest.mark.parametrize("page", CURRENT, ids=named)

@@ -11,7 +11,7 @@ from functools import partial
 import numpy as np
 
 from benchmarks.harness import Result, Target, interleave, median
-from serving.retrieval.merged import merge
+from serving.retrieval.fair_merge import merge
 
 COUNT, ITEMS = 500, 2_000
 SHARES = (0.3, 0.2, 0.2, 0.1, 0.1)

@@ -13,8 +13,11 @@ SOURCES = ("two_tower", "popular", "recent", "item_to_item", "history", "basket"
 """Where candidates can come from: see `candidates` in `serving.ranking_parts`."""
 
 
-def check_shares(shares: Mapping[str, float], known: Collection[str]) -> None:
-    """Raise InvalidValueError unless each share is one of a known source, and their sum at most 1 and not 0."""
+def check_shares(shares: Mapping[str, float], known: Collection[str], groups: float = 0.0) -> None:
+    """Raise InvalidValueError unless each share is one of a known source, and their sum at most 1 and not 0.
+
+    `groups` is the sum of the shares of groups of items, which need places beside those of sources.
+    """
     for name, share in shares.items():
         if name not in known:
             raise InvalidValueError(f"there is no source {name!r}; the sources are {', '.join(known)}")
@@ -23,6 +26,10 @@ def check_shares(shares: Mapping[str, float], known: Collection[str]) -> None:
     total = sum(shares.values())
     if not 0 < total <= 1 + 1e-9:
         raise InvalidValueError(f"the sum of the shares is {total:g}: it must be above 0 and at most 1")
+    if total + groups > 1 + 1e-9:
+        raise InvalidValueError(
+            f"the shares of sources add up to {total:g} and those in `minimums` to {groups:g}: together at most 1"
+        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -38,7 +38,8 @@ def candidates(settings: Settings, replica: Replica) -> Retriever:
         "history": HistoryItems(replica.visited),
         "basket": BasketItems(settings.item_sets, replica.entities, replica.item_sets),
     }
-    return AttributeFilter(MergedRetriever(sources, settings.shares), replica.entities)
+    merged = MergedRetriever(sources, settings.shares, settings.minimums, replica.entities, settings.merge)
+    return AttributeFilter(merged, replica.entities)
 
 
 def ranker(settings: Settings, replica: Replica, deadline: float) -> Ranker:

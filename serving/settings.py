@@ -18,6 +18,8 @@ from serving.limits import SOURCES, Limits, check_shares
 from serving.ranking.diversity import Diversity
 from serving.ranking.exploration import LEAST_TEMPERATURE
 from serving.replication.keys import CHAMPION, ModelKeys
+from serving.retrieval.fair_merge import Rule
+from serving.retrieval.item_group import ItemGroup
 
 _ORIGIN = re.compile(r"(http(?!.*:80$)|https(?!.*:443$))://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?")
 
@@ -77,6 +79,11 @@ class ServingSettings:
     """Candidates that `/v1/recommend` retrieves before ranking."""
     shares: Mapping[str, float] = field(default_factory=lambda: {"two_tower": 0.4, "popular": 0.3, "recent": 0.2})
     """By source, the minimum share of them; it is also the source's weight where places are left."""
+    merge: Rule = "borda"
+    """Which items are worth most: `borda`, by the sum of their places in the sources; `chamberlin_courant`: first those
+    by which every source is represented near its top."""
+    minimums: list[ItemGroup] = field(default_factory=list)
+    """Groups of items that have a minimum share of the candidates, too, such as those of small creators."""
     prerank: Annotated[int, Field(ge=0)] = 0
     """Most candidates that the model scores: of more, those that are best by a cheap score; 0: all."""
     prerank_checked: Annotated[float, Field(ge=0, le=1)] = 0.01
@@ -110,7 +117,7 @@ class ServingSettings:
         self._check_shadow()
         Limits(self.max_candidates, self.retrieve)
         try:
-            check_shares(self.shares, SOURCES)
+            check_shares(self.shares, SOURCES, sum(group.share for group in self.minimums))
         except InvalidValueError as error:
             raise InvalidValueError(f"shares: {error}") from None
         if not any(self.score.values()):

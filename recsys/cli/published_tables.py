@@ -182,4 +182,18 @@ def retrieval(data: Path, seeds: int, out: Path) -> None:
     run(data, seeds=seeds, out=out)
 
 
+@_table(3)
+def next_click(data: Path, seeds: int, out: Path) -> None:
+    """The next click on Globo.com, retrieved online.
+
+    The two-tower model as it learns from the stream, beside popularity, session kNN and a frozen one.
+
+    DATA is the folder with clicks.parquet, as `recsys ingest --dataset globo` reads it. A run through the days takes
+    a minute or two of a core; what is done is kept when it is interrupted.
+    """
+    from recsys.commands.offline.reproduce import next_click as run
+
+    run(data, seeds=seeds, out=out)
+
+
 COMMANDS = (reproduce,)

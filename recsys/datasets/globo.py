@@ -43,7 +43,7 @@ def globo(path: Path | str, seed: int = 0, start: date | None = None, end: date 
     clicks = pa.parquet.read_table(path).combine_chunks()
     times, users, items = (clicks[name].to_numpy() for name in ("click_timestamp", "user_id", "click_article_id"))
     negatives = draw_negatives(times, users, items, seed)
-    chosen = (times >= _millis(start, 0)) & (times < _millis(end, 1 << 62))
+    chosen = (times >= millis(start, 0)) & (times < millis(end, 1 << 62))
     used = negatives >= 0
     rows = np.flatnonzero(chosen & used)
     if not len(rows):
@@ -129,7 +129,7 @@ def _context(clicks: pa.Table) -> pa.Array:
     return pc.binary_join_element_wise(*parts, "}", "").cast(pa.binary())
 
 
-def _millis(day: date | None, default: int) -> int:
+def millis(day: date | None, default: int) -> int:
     return int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp() * 1000) if day else default
 
 

@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.datasets.ml1m_by_time import Bools, Ints
+from recsys.evaluation import list_metrics
 from recsys.retrieval_study.neighbours import Floats
 
 
@@ -21,32 +22,17 @@ def recall(lists_UK: Ints, relevant_UI: Bools) -> float:
     >>> recall(np.array([[0, 1], [1, 2]]), np.array([[True, False, True], [True, True, True]]))
     0.75
     """
-    hits_U = np.take_along_axis(relevant_UI, lists_UK, 1).sum(1)
-    return float((hits_U / np.minimum(lists_UK.shape[1], relevant_UI.sum(1))).mean())
+    return float(list_metrics.recall(*hits(lists_UK, relevant_UI)).mean())
 
 
 def ndcg(lists_UK: Ints, relevant_UI: Bools) -> float:
-    """Sum over hits of 1 / log2(place + 1), over that of the best list, mean over users, who have a relevant item.
-
-    >>> ndcg(np.array([[1, 0]]), np.array([[True, False]])).__round__(4)
-    0.6309
-    """
-    discount_K = 1 / np.log2(np.arange(lists_UK.shape[1]) + 2)
-    gains_U = np.take_along_axis(relevant_UI, lists_UK, 1) @ discount_K
-    most_U = np.minimum(lists_UK.shape[1], relevant_UI.sum(1))
-    return float((gains_U / discount_K.cumsum()[most_U - 1]).mean())
+    """The gain of hits by place over that of the best list, mean over users, who have a relevant item."""
+    return float(list_metrics.ndcg(*hits(lists_UK, relevant_UI)).mean())
 
 
-def mean_average_precision(lists_UK: Ints, relevant_UI: Bools) -> float:
-    """Sum over hits of the precision down to them / min(K, relevant items), mean over users, who have one.
-
-    >>> mean_average_precision(np.array([[1, 0]]), np.array([[True, False]]))
-    0.5
-    """
-    hits_UK = np.take_along_axis(relevant_UI, lists_UK, 1)
-    precision_UK = hits_UK.cumsum(1) / np.arange(1, lists_UK.shape[1] + 1)
-    found_U = (precision_UK * hits_UK).sum(1) / np.minimum(lists_UK.shape[1], relevant_UI.sum(1))
-    return float(found_U.mean())
+def hits(lists_UK: Ints, relevant_UI: Bools) -> tuple[Bools, Ints]:
+    """Which places [U, K] of the lists hit, and how many items [U] are relevant."""
+    return np.take_along_axis(relevant_UI, lists_UK, 1), relevant_UI.sum(1)
 
 
 def shares_shown(lists_UK: Ints) -> npt.NDArray[np.float64]:

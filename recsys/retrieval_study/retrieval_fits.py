@@ -14,8 +14,10 @@ from collections.abc import Callable, Iterator, Sequence
 import numpy as np
 
 from recsys.datasets.ml1m_by_time import Bools, Ints, RatedItems
+from recsys.evaluation import list_metrics
+from recsys.evaluation.exposure import Exposure
 from recsys.evaluation.result_file import check_settings
-from recsys.retrieval_study.judging import best, mean_average_precision, recall
+from recsys.retrieval_study.judging import best, hits
 from recsys.retrieval_study.retrieval_methods import BASE, METHODS, SEEDLESS, VARIANTS, Fit
 from recsys.retrieval_study.retrieval_result import RetrievalResult, RetrievalRow
 from recsys.retrieval_study.two_towers import SETTINGS
@@ -23,6 +25,8 @@ from recsys.retrieval_study.two_towers import SETTINGS
 PARTS = {"100 %": 1.0, "10 %": 0.1}
 COLD = 10
 """Likes before the split below which a film is cold; the head has half of all likes, the tail are all other films."""
+LONG = 500
+"""Items of a list for R-precision and clicks, as in the RecSys Challenge 2018."""
 TEST, VALIDATION = "test", "validation"
 Task = tuple[int, str, str, str]
 """Seed, part, method, and what is tried on the validation period; the latter is empty for a row of the table."""
@@ -77,7 +81,10 @@ class _World:
     def figures(self, fit: Fit, part: float, seed: int) -> dict[str, dict[str, float]]:
         liked_UI = self._rated.liked_UI & (np.random.default_rng(seed).random(self._rated.liked_UI.shape) < part)
         found_UI = fit(self._rated, liked_UI, self._users, seed)
-        return judged(best(found_UI, self._rated.rated_UI[self._users], 50), self._relevant)
+        lists_UK = best(found_UI, self._rated.rated_UI[self._users], LONG)
+        figures = judged(lists_UK, self._relevant)
+        figures["all"] |= shown(lists_UK[:, :50], self._rated.liked_UI)
+        return figures
 
 
 def _task(row: RetrievalRow) -> Task:
@@ -105,14 +112,23 @@ def slices(liked_UI: Bools, relevant_UI: Bools) -> dict[str, Bools]:
 
 
 def judged(lists_UK: Ints, relevant: dict[str, Bools]) -> dict[str, dict[str, float]]:
-    """Recall and mean average precision by slice, over its users with a relevant item there."""
+    """Figures of lists by slice, over its users with a relevant item there."""
     found = {}
     for name, relevant_UI in relevant.items():
         some_U = relevant_UI.any(1)
-        own_UK, wanted_UI = lists_UK[some_U], relevant_UI[some_U]
-        found[name] = {
-            "recall10": recall(own_UK[:, :10], wanted_UI),
-            "recall50": recall(own_UK, wanted_UI),
-            "map10": mean_average_precision(own_UK[:, :10], wanted_UI),
-        }
+        hits_UK, relevant_U = hits(lists_UK[some_U], relevant_UI[some_U])
+        found[name] = {f"recall{k}": float(list_metrics.recall(hits_UK[:, :k], relevant_U).mean()) for k in (10, 50)}
+        for key in ("map", "ndcg", "mrr"):
+            figure = list_metrics.FIGURES[key]
+            found[name][f"{key}10"] = float(figure(hits_UK[:, :10], relevant_U).mean())
+        for key in ("r_precision", "clicks"):
+            found[name][key] = float(list_metrics.FIGURES[key](hits_UK, relevant_U).mean())
     return found
+
+
+def shown(lists_UK: Ints, liked_UI: Bools) -> dict[str, float]:
+    """What the lists of all users show, beside what users like."""
+    exposure = Exposure(liked_UI.shape[1])
+    exposure.add(lists_UK)
+    novelty = exposure.novelty(liked_UI.sum(0), len(liked_UI))
+    return {"coverage": exposure.coverage(), "gini": exposure.gini(), "novelty": novelty}

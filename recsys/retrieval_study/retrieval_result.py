@@ -9,6 +9,16 @@ from recsys.evaluation.result_file import ResultFile, markdown_table
 
 SLICES = ("all", "head", "tail", "cold")
 FIGURES = {"recall10": "Recall@10", "recall50": "Recall@50", "map10": "MAP@10"}
+FURTHER = {
+    "ndcg10": "NDCG@10",
+    "mrr10": "MRR@10",
+    "r_precision": "R-precision",
+    "clicks": "clicks",
+    "coverage": "coverage@50",
+    "gini": "Gini@50",
+    "novelty": "novelty@50, bits",
+}
+"""Of all items; rows that were made before there were these have none."""
 _COLUMNS = [("all", "recall10"), ("all", "recall50"), ("all", "map10"), *((one, "recall50") for one in SLICES[1:])]
 
 
@@ -45,6 +55,18 @@ class RetrievalResult(ResultFile, frozen=True):
 
     def markdown(self) -> str:
         return markdown_table(self.table(), words=2)
+
+    def further_markdown(self) -> str:
+        return markdown_table(self.further(), words=2)
+
+    def further(self) -> list[list[str]]:
+        """As `table`, of the rows that have the figures in `FURTHER`."""
+        rows = [row for row in self.rows if row.period == "test" and FURTHER.keys() <= row.figures["all"].keys()]
+        lines = [["method", "likes", "seeds", *FURTHER.values()]]
+        for method, part in dict.fromkeys((row.method, row.part) for row in rows):
+            found = [row.figures["all"] for row in rows if (row.method, row.part) == (method, part)]
+            lines.append([method, part, str(len(found)), *(_cell([one[name] for one in found]) for name in FURTHER)])
+        return lines
 
 
 def _cell(values: list[float]) -> str:

@@ -10,6 +10,7 @@ from embedding.local.store import LocalStore
 from recsys import wiring
 from recsys.config.file import parse
 from recsys.datasets.ml1m_by_time import Bools, Ints, RatedItems
+from recsys.retrieval_study.clicked_batch import clicked_batch
 from recsys.retrieval_study.neighbours import Floats
 from recsys.training.retrieval.retrieval_learner import RetrievalLearner
 from streaming.encode.batch import Ids, Jagged, TrainingBatch
@@ -95,21 +96,7 @@ class TwoTowers:
     def _batch(self, users: dict[str, Jagged], users_P: Ints, items_P: Ints) -> TrainingBatch:
         ids = {name: one.take(users_P) for name, one in users.items()}
         ids |= {name: one.take(items_P) for name, one in self._items.items()}
-        ones, zeros = np.ones(len(users_P), np.float32), np.zeros(len(users_P), np.int64)
-        return TrainingBatch(
-            ids=ids,
-            numeric_BN=np.zeros((len(users_P), 0), np.float32),
-            labels_B=ones,
-            counted_B=ones,
-            keys_B=zeros,
-            tasks_B=zeros,
-            weights_B=ones,
-            propensities_B=ones,
-            positions_B=zeros.astype(np.int32),
-            times_B=zeros,
-            now=0,
-            cursor=(0,),
-        )
+        return clicked_batch(ids)
 
 
 def _history(encoder: Encoder, item: str) -> Ids:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Set as AbstractSet
 
 from serving.cache.entity_cache import EntityFeatures
+from serving.retrieval.item_group import equals
 from serving.retrieval.retriever import Candidates, RetrievalQuery, Retriever
 from streaming.events.schema import Features
 
@@ -37,11 +38,7 @@ class AttributeFilter:
 
 
 def _has(features: Features, where: Features) -> bool:
-    return all(_equal(features.get(name), value) for name, value in where.items())
-
-
-def _equal(value: object, wanted: object) -> bool:
-    return wanted in value if isinstance(value, list) and not isinstance(wanted, list) else value == wanted
+    return all(equals(features.get(name), value) for name, value in where.items())
 
 
 def _taken(found: Candidates, places: list[int]) -> Candidates:

@@ -6,32 +6,48 @@ import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
+from itertools import chain
 
-from recsys.errors import InvalidValueError
+from serving.cache.entity_cache import EntityFeatures
 from serving.limits import check_shares
+from serving.retrieval.fair_merge import Bound, Rule, merge
+from serving.retrieval.item_group import ItemGroup
 from serving.retrieval.retriever import Candidates, RetrievalQuery, Retriever
 
 _logger = logging.getLogger(__name__)
+_WIDER = 4
 
 
 class MergedRetriever:
     """Candidates of `sources`, by name, of each at least its share in `shares` if it has as many.
 
-    A source without a share is not asked. One that fails is left out and counted in `failures`: it must not cost the
-    answer. Raises InvalidValueError for shares that cannot be met or of which there is no source.
+    So have `groups`, whose items are known by the latest features in `entities`; where there are groups, sources are
+    asked for `_WIDER` times as many, so that such items are found. `rule` is that of `merge`. A source without a share
+    is not asked. One that fails is left out and counted in `failures`: it must not cost the answer. Raises
+    InvalidValueError for shares that cannot be met or of which there is no source.
     """
 
-    def __init__(self, sources: Mapping[str, Retriever], shares: Mapping[str, float]) -> None:
-        check_shares(shares, sources.keys())
+    def __init__(
+        self,
+        sources: Mapping[str, Retriever],
+        shares: Mapping[str, float],
+        groups: Sequence[ItemGroup] = (),
+        entities: EntityFeatures | None = None,
+        rule: Rule = "borda",
+    ) -> None:
+        check_shares(shares, sources.keys(), sum(group.share for group in groups))
+        self._groups, self._entities, self._rule = groups, entities, rule
         self._sources = {name: source for name, source in sources.items() if shares.get(name, 0) > 0}
         self._shares = [shares[name] for name in self._sources]
         self.failures: Counter[str] = Counter()
 
     def retrieve(self, query: RetrievalQuery, count: int, exclude: AbstractSet[str] = frozenset()) -> Candidates:
         """The source and the score of an item are those of the source that gives it the most points (`merge`)."""
-        found = [self._ask(name, query, count, exclude) for name in self._sources]
+        asked = _WIDER * count if self._groups else count
+        found = [self._ask(name, query, asked, exclude) for name in self._sources]
         minima = [int(count * share) for share in self._shares]
-        ids = merge([candidates.ids for candidates in found], minima, self._shares, count)
+        rankings = [candidates.ids for candidates in found]
+        ids = merge(rankings, minima, self._shares, count, self._bounds(rankings, count), self._rule)
         best: dict[str, tuple[float, str, float]] = {}
         for candidates, share in zip(found, self._shares, strict=True):
             rows = zip(candidates.ids, candidates.source, candidates.score, strict=True)
@@ -41,6 +57,17 @@ class MergedRetriever:
                     best[item] = points, source, score
         return Candidates(ids, [best[item][1] for item in ids], [best[item][2] for item in ids])
 
+    def _bounds(self, rankings: Sequence[Sequence[str]], count: int) -> list[Bound]:
+        """The items of each group among those found, and how many of them there must be."""
+        if not self._groups or self._entities is None:
+            return []
+        items = list(dict.fromkeys(chain.from_iterable(rankings)))
+        features, _ = self._entities.items(items)
+        described = list(zip(items, features, strict=True))
+        return [
+            ({item for item, one in described if group.has(one)}, int(count * group.share)) for group in self._groups
+        ]
+
     def _ask(self, name: str, query: RetrievalQuery, count: int, exclude: AbstractSet[str]) -> Candidates:
         try:
             return self._sources[name].retrieve(query, count, exclude)
@@ -48,33 +75,3 @@ class MergedRetriever:
             self.failures[name] += 1
             _logger.warning("candidates of source %r are missing: %s", name, error)
             return Candidates()
-
-
-def merge(rankings: Sequence[Sequence[str]], minima: Sequence[int], weights: Sequence[float], count: int) -> list[str]:
-    r"""At most `count` items, most valuable first, of each ranking at least its minimum, or all of it if it is shorter.
-
-    value(item) = sum_s w_s (count - place of the item in ranking s, from 0)
-
-    That is a k-Borda rule with lower bounds (Boehmer et al., ICML 2023), chosen greedily: first the most valuable items
-    of each ranking whose minimum is not met, then the most valuable of all. No other choice has a greater value if the
-    rankings have no item in common. Of equal values the first one counts, and of an item that is in a ranking
-    twice its first place. Raises InvalidValueError if the minima add up to more than `count`.
-
-    >>> merge([["a", "b", "c"], ["x", "y"]], [1, 1], [1.0, 0.4], 3)
-    ['a', 'b', 'x']
-    """
-    if sum(minima) > count:
-        raise InvalidValueError(f"the minima add up to {sum(minima)}, but {count} items are asked for: lower them")
-    rankings = [list(dict.fromkeys(ranking)) for ranking in rankings]
-    value: dict[str, float] = {}
-    for ranking, weight in zip(rankings, weights, strict=True):
-        for place, item in enumerate(ranking):
-            value[item] = value.get(item, 0.0) + weight * (count - place)
-    chosen: dict[str, None] = {}
-    for ranking, minimum in zip(rankings, minima, strict=True):
-        missing = min(minimum, len(ranking)) - sum(item in chosen for item in ranking)
-        wanted = sorted((item for item in ranking if item not in chosen), key=value.__getitem__, reverse=True)
-        chosen |= dict.fromkeys(wanted[: max(missing, 0)])
-    rest = sorted((item for item in value if item not in chosen), key=value.__getitem__, reverse=True)
-    chosen |= dict.fromkeys(rest[: count - len(chosen)])
-    return sorted(chosen, key=value.__getitem__, reverse=True)

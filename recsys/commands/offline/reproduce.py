@@ -29,6 +29,8 @@ from recsys.fit.studies.fit_study import FitStudy, FitStudyResult, FitTable
 from recsys.fit.studies.histories_table import HISTORIES
 from recsys.fit.studies.unified_table import UNIFIED
 from recsys.off_policy.open_bandit_study import open_bandit_study
+from recsys.retrieval_study.next_click.next_click_result import NextClickResult
+from recsys.retrieval_study.next_click.next_click_study import NextClickStudy, globo_periods
 from recsys.retrieval_study.retrieval_fits import RetrievalStudy
 from recsys.retrieval_study.retrieval_result import RetrievalResult
 from recsys.retrieval_study.slates.slate_result import MERGED, RERANKED, SlateResult
@@ -37,7 +39,16 @@ from recsys.search.search_study import SearchStudy, SearchStudyResult
 from recsys.search.search_tables import DNIS, IHAS
 from recsys.simulation.selection_study import SelectionResult, SelectionStudy
 
-Result = TypeVar("Result", FitStudyResult, SearchStudyResult, CoatResult, RetrievalResult, SlateResult, SelectionResult)
+Result = TypeVar(
+    "Result",
+    FitStudyResult,
+    SearchStudyResult,
+    CoatResult,
+    RetrievalResult,
+    NextClickResult,
+    SlateResult,
+    SelectionResult,
+)
 
 FIGURES = {"auc": "AUC", "ndcg": "NDCG@5", "ndcg_with_positive": "NDCG@5, users with a positive", "f1": "F1@5"}
 
@@ -163,7 +174,20 @@ def retrieval(data: Path, *, seeds: int, out: Path) -> None:
         rated, earlier = ml1m_by_time(data), ml1m_by_time(data, validation=True)
     result = _computed(RetrievalStudy(rated, earlier, seeds), out, "retrieval.json")
     _print("MovieLens 1M by time", result.table())
+    _print("Further figures", result.further())
     _say_where(out / "retrieval.json")
+
+
+def next_click(data: Path, *, seeds: int, out: Path) -> None:
+    """Write `next_click.json` into `out` after each method, and at the end `next_click.md` and `next_click.svg`."""
+    with holding("globo", data):
+        test, validation = globo_periods(data / "clicks.parquet")
+    result = _computed(NextClickStudy(test, validation, seeds), out, "next_click.json")
+    _print("Next clicks on Globo.com: found among 20 articles", result.table())
+    with file_errors("the results (--out)", out):
+        _replace(out / "next_click.md", result.markdown().encode())
+        _replace(out / "next_click.svg", result.plot().encode())
+    _say_where(out / "next_click.json")
 
 
 def _computed(study: Study[Result], out: Path, name: str) -> Result:

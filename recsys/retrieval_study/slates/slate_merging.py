@@ -8,7 +8,7 @@ from recsys.datasets.ml1m_by_time import Ints
 from recsys.retrieval_study.judging import best
 from recsys.retrieval_study.neighbours import Floats
 from recsys.retrieval_study.slates.slate_problem import SlateProblem
-from serving.retrieval.merged import merge
+from serving.retrieval.fair_merge import merge
 
 POOL = 50
 """Films of a list."""

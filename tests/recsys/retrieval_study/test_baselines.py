@@ -10,8 +10,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from recsys.datasets.ml1m_by_time import RatedItems, ml1m_by_time
-from recsys.retrieval_study.judging import best, mean_average_precision, ndcg, recall
+from recsys.datasets.ml1m_by_time import Bools, Ints, RatedItems, ml1m_by_time
+from recsys.evaluation.list_metrics import average_precision
+from recsys.retrieval_study.judging import best, hits, ndcg, recall
 from recsys.retrieval_study.neighbours import ease, item_knn, popularity, scores
 from tests.recsys.datasets.test_datasets import shared
 from tests.recsys.retrieval_study.conftest import FILMS
@@ -56,6 +57,10 @@ def test_item_knn_keeps_the_nearest_by_shrunk_cosine() -> None:
         np.testing.assert_allclose(weights_II[kept, item], [near[other] for other in kept], rtol=1e-5)
 
 
+def _map(lists_UK: Ints, relevant_UI: Bools) -> float:
+    return float(average_precision(*hits(lists_UK, relevant_UI)).mean())
+
+
 @given(st.integers(0, 1000), st.integers(1, 6))
 @settings(max_examples=30)
 def test_figures_are_those_of_their_definitions(seed: int, count: int) -> None:
@@ -67,12 +72,12 @@ def test_figures_are_those_of_their_definitions(seed: int, count: int) -> None:
     found: dict[str, list[float]] = {"recall": [], "ndcg": [], "map": []}
     for own, relevant, hidden, score in zip(lists_UK.tolist(), relevant_UI, hidden_UI, scores_UI, strict=True):
         assert own == sorted(np.flatnonzero(~hidden), key=lambda item: -score[item])[: len(own)]
-        hits, most = [bool(relevant[item]) for item in own], min(len(own), int(relevant.sum()))
-        found["recall"].append(sum(hits) / most)
+        own_hits, most = [bool(relevant[item]) for item in own], min(len(own), int(relevant.sum()))
+        found["recall"].append(sum(own_hits) / most)
         gains = [1 / np.log2(place + 2) for place in range(len(own))]
-        found["ndcg"].append(sum(g for g, hit in zip(gains, hits, strict=True) if hit) / sum(gains[:most]))
-        found["map"].append(sum(sum(hits[: n + 1]) / (n + 1) for n, hit in enumerate(hits) if hit) / most)
-    for name, figure in (("recall", recall), ("ndcg", ndcg), ("map", mean_average_precision)):
+        found["ndcg"].append(sum(g for g, hit in zip(gains, own_hits, strict=True) if hit) / sum(gains[:most]))
+        found["map"].append(sum(sum(own_hits[: n + 1]) / (n + 1) for n, hit in enumerate(own_hits) if hit) / most)
+    for name, figure in (("recall", recall), ("ndcg", ndcg), ("map", _map)):
         assert figure(lists_UK, relevant_UI) == pytest.approx(np.mean(found[name]))
 
 

@@ -126,4 +126,7 @@ def test_the_command_writes_and_prints_the_table(few: None, film_folder: Path, t
 
 def test_the_table_of_the_page_is_that_of_the_result() -> None:
     result = RetrievalResult.from_json((ROOT / "docs/results/retrieval/retrieval.json").read_bytes())
-    assert result.markdown() in (ROOT / "docs/retrieval.md").read_text("utf-8")
+    page = (ROOT / "docs/retrieval.md").read_text("utf-8")
+    assert result.markdown() in page
+    assert len(result.further()) > 1
+    assert result.further_markdown() in page

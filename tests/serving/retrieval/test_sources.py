@@ -23,7 +23,8 @@ from serving.replication.embedded_redis import connect
 from serving.replication.publish.publisher import Publisher
 from serving.retrieval.attribute_filter import AttributeFilter
 from serving.retrieval.catalog_sources import PopularItems, RecentItems
-from serving.retrieval.merged import MergedRetriever, merge
+from serving.retrieval.fair_merge import merge
+from serving.retrieval.merged import MergedRetriever
 from serving.retrieval.retriever import Candidates, RetrievalQuery, Retriever
 from serving.settings import ServingSettings
 from streaming.events.schema import Features

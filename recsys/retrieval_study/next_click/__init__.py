@@ -1,0 +1,1 @@
+"""The next click of news readers, retrieved while the log goes on."""

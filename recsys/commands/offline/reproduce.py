@@ -19,9 +19,9 @@ from recsys.commands.output.terminal import plain_column, plain_console, say
 from recsys.commands.stopping import STOPPED, resumable, stopping
 from recsys.datasets.coat import coat as read_coat
 from recsys.datasets.holding import holding
-from recsys.datasets.ml1m import ml1m
 from recsys.datasets.ml1m_autoint import ml1m_autoint
 from recsys.datasets.ml1m_by_time import ml1m_by_time
+from recsys.datasets.ml1m_stream import ml1m_stream
 from recsys.debiasing.coat_study import CoatResult, CoatStudy
 from recsys.errors import file_errors
 from recsys.fit.studies.autoint_table import AUTOINT
@@ -97,7 +97,7 @@ def autoint(data: Path, *, seeds: int, out: Path) -> None:
 def histories(data: Path, *, seeds: int, out: Path) -> None:
     """As `autoint`, with `histories.json`."""
     with holding("ml-1m", data):
-        events = ml1m(data)
+        events = ml1m_stream(data)
     _fitted(HISTORIES, events, seeds, out)
 
 

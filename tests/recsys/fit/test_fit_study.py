@@ -20,10 +20,12 @@ from recsys.commands.offline import reproduce
 from recsys.commands.stopping import STOPPED
 from recsys.config.file import parse
 from recsys.datasets.ml1m_autoint import ml1m_autoint
+from recsys.datasets.ml1m_stream import ml1m_stream
 from recsys.errors import InvalidValueError
 from recsys.fit.studies.autoint_table import AUTOINT
 from recsys.fit.studies.fit_study import FitStudy, FitStudyResult, FitTable
 from recsys.fit.studies.histories_table import HISTORIES
+from recsys.fit.studies.study_rows import StudyRows
 from recsys.fit.studies.unified_table import IDS, SIZES, UNIFIED
 from streaming.events.columns import IMPRESSION, INTERACTION
 from tests.recsys.commands.online.test_ingest import stopped
@@ -115,6 +117,22 @@ def test_methods_of_unified_embedding_have_as_many_rows_and_only_one_shares_them
         assert len(stores["hashed"]) == len(IDS)
         assert sum(table.capacity for table in stores["hashed"].values()) == pytest.approx(rows, abs=6)
     assert sum(IDS.values()) == SIZES["1.6 MB"]
+
+
+def test_rows_of_histories_have_the_ratings_before(folder: Path, tmp_path: Path) -> None:
+    """Those of the part whose times are exact: before it all ratings of a user have one time, none before another."""
+    path = folder / "ratings.parquet"
+    ratings = pa.parquet.read_table(path)
+    period = np.where(np.arange(RATINGS) < RATINGS * 0.8, "train80", "test20")
+    pa.parquet.write_table(ratings.append_column("period", pa.array(period)), path)
+    (tmp_path / "fits").mkdir()
+    config = parse(HISTORIES.settings_of("mean", 0), tmp_path / "fits" / "recsys.toml")
+    rows = StudyRows(ml1m_stream(folder), tmp_path / "fits").parts(config).training
+    seen: dict[int, int] = {}
+    for user, rated in zip(rows.ids["user"].values.tolist(), rows.ids["rated"].lengths_B.tolist(), strict=True):
+        assert rated == min(seen.get(user, 0), 20)
+        seen[user] = rated + 1
+    assert len(rows) == pytest.approx(RATINGS * 0.2 * 0.8, abs=1)
 
 
 def test_a_table_is_fitted_to_shared_rows(folder: Path, tmp_path: Path) -> None:

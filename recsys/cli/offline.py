@@ -119,13 +119,15 @@ def dnis(config_path: Path, until: str | None, out: Path) -> None:
 @CONFIG
 @UNTIL
 @click.option("--out", type=click.Path(path_type=Path), default="run/search", show_default=True, help=OUT)
+@click.option("--publish", metavar="NAME", help="Publish a division into groups as this model: an arm can name it.")
+@click.option("--groups", type=click.IntRange(min=1), default=2, show_default=True, help="Of what is published.")
 @readable
 @needs("training")
-def ihas(config_path: Path, until: str | None, out: Path) -> None:
+def ihas(config_path: Path, until: str | None, out: Path, publish: str | None, groups: int) -> None:
     """Instance-wise search: a model for each group of rows that needs the same dimensions."""
     from recsys.commands.offline.ihas import run
 
-    run(config_path, until=until, out=out)
+    run(config_path, until=until, out=out, publish=publish, groups=groups)
 
 
 @click.command()

@@ -39,8 +39,17 @@ class Space:
     scaling: Scaling
 
     @staticmethod
-    def of(config: Config, training: TrainingBatch, validation: TrainingBatch, test: TrainingBatch) -> Space:
-        """Vocabulary and scaling are those of the training part alone. Raises InvalidValueError for other fields."""
+    def of(
+        config: Config,
+        training: TrainingBatch,
+        validation: TrainingBatch,
+        test: TrainingBatch,
+        scaling: Scaling | None = None,
+    ) -> Space:
+        """The vocabulary is that of the training part alone, and so is the scaling, unless it is given.
+
+        Raises InvalidValueError for other fields.
+        """
         spec = wiring.spec(config)
         if not spec.sparse:
             raise InvalidValueError("no field reads ids, so there are no embedding dimensions to search: add one")
@@ -49,10 +58,12 @@ class Space:
                 f'a search reads the mean of a history\'s rows, but pooling of {", ".join(attended)}: set it to "mean"'
             )
         vocabulary = Vocabulary.of(spec, training)
-        moments = RunningMoments(spec.numeric)
-        moments.add(training.numeric_BN)
+        if scaling is None:
+            moments = RunningMoments(spec.numeric)
+            moments.add(training.numeric_BN)
+            scaling = moments.scaling()
         numbered = [vocabulary.numbered(rows) for rows in (training, validation, test)]
-        return Space(config, vocabulary, numbered[0], numbered[1], numbered[2], moments.scaling())
+        return Space(config, vocabulary, numbered[0], numbered[1], numbered[2], scaling)
 
     @property
     def dim(self) -> int:

@@ -18,13 +18,19 @@ from recsys.errors import file_errors
 from recsys.evaluation.metrics import METRICS
 from recsys.search.found_dimensions import settings
 from recsys.search.ihas.ihas_result import Contender, IhasResult
-from recsys.search.ihas.ihas_study import compare
+from recsys.search.ihas.ihas_study import IhasStudy, compare
+from recsys.search.ihas.served_groups import check_publishable, published
 
 
-def run(path: Path, *, until: str | None, out: Path) -> None:
-    """Print the table; write `ihas.json`, and the dimensions of one mask for all rows, into the folder `out`."""
+def run(path: Path, *, until: str | None, out: Path, publish: str | None = None, groups: int = 2) -> None:
+    """Print the table; write `ihas.json`, and the dimensions of one mask for all rows, into the folder `out`.
+
+    With `publish`, the models of so many `groups` are published under that name.
+    """
     console = plain_console()
     config, parts = read_log(path, until, out, console)
+    if publish is not None:
+        check_publishable(config, publish, groups)
     folder = search_folder(config, "ihas", parts, out, console)
     with resumable(console), working(console) as doing:
         result = compare(config, parts, doing, folder)
@@ -32,6 +38,11 @@ def run(path: Path, *, until: str | None, out: Path) -> None:
         _write(config, result, out)
     console.print(_table(result))
     say(console, f"Figures: {out / 'ihas.json'}")
+    if publish is not None:
+        study = IhasStudy.of(config, parts, folder)
+        with wiring.publisher(config, publish) as (publisher, _):
+            rows = published(study, groups, publisher)
+        say(console, f"Published {groups} groups as {publish!r}: {rows:,} rows. Name it as the model of an arm.")
 
 
 def _write(config: Config, result: IhasResult, out: Path) -> None:

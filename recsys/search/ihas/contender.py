@@ -24,6 +24,7 @@ from recsys.search.supernet import Space, Supernet
 from recsys.search.supernet_training import scores, train
 from recsys.training.dense.peers import Scores
 from streaming.encode.batch import TrainingBatch
+from streaming.encode.scaling import Scaling
 
 PARTS = ("training", "validation", "test")
 Places = Mapping[str, npt.NDArray[np.int64]]
@@ -36,6 +37,10 @@ class Member:
 
     mask_FK: Tensor
     places: Places
+    scaling: Scaling
+    """Of the numbers of all rows, since a server has one for all members."""
+    keeps: bool = False
+    """Whether its weights stay in the folder of the search."""
 
 
 def everything(parts: Parts) -> Places:
@@ -52,8 +57,7 @@ def _trained(method: str, config: Config, parts: Parts, members: Sequence[Member
     scores_R, calibrated_R = np.zeros((2, len(parts.test)), np.float32)
     groups = []
     for number, member in enumerate(members):
-        kept = f"{method}.{number}"
-        fitted, places_R = _Fitted.of(config, parts, member, folder, kept), member.places["test"]
+        fitted, places_R = Fitted.of(config, parts, member, folder, f"{method}.{number}"), member.places["test"]
         groups.append(fitted.group())
         scores_R[places_R], calibrated_R[places_R] = fitted.scores, fitted.calibrated()
     values = sum(group.values for group in groups)
@@ -61,7 +65,7 @@ def _trained(method: str, config: Config, parts: Parts, members: Sequence[Member
 
 
 @dataclass(frozen=True, slots=True)
-class _Fitted:
+class Fitted:
     """A member after its training."""
 
     config: Config
@@ -69,31 +73,41 @@ class _Fitted:
     parts: Parts
     """Its own rows."""
     space: Space
+    net: Supernet
     scores: Scores
     """Of its test rows, and of its validation rows:"""
     validated: Scores
 
     @staticmethod
-    def of(config: Config, parts: Parts, member: Member, folder: SearchFolder, name: str) -> _Fitted:
+    def of(config: Config, parts: Parts, member: Member, folder: SearchFolder, name: str) -> Fitted:
+        """Reads the weights that `folder` keeps under `name`, else trains them."""
         places = dict(member.places)
         if not len(places["validation"]):  # a group of few rows: its epoch is chosen by the rows of all
             places["validation"] = np.arange(len(parts.validation))
         own = replace(parts, **{part: getattr(parts, part).take(places[part]) for part in PARTS})
-        space = Space.of(config, own.training, own.validation, own.test)
+        space = Space.of(config, own.training, own.validation, own.test, member.scaling)
         net = Supernet(space)
 
         def masked(batch: TrainingBatch) -> Tensor:
             return net.logits(net.embedded(batch) * member.mask_FK, batch)
 
-        section = config.ihas
-        train(space, net, masked, epochs=section.epochs, lr=section.lr, stage=1, folder=folder, name=name)
+        section, kept = config.ihas, f"model of {name}"
+        if (known := folder.read_stage(kept)) is not None:
+            net.load_state_dict(known[0])
+        else:
+            train(space, net, masked, epochs=section.epochs, lr=section.lr, stage=1, folder=folder, name=name)
+            if member.keeps:
+                folder.write_stage(kept, net.state_dict(), {})
         found = (scores(net, rows, masked) for rows in (space.test, space.validation))
-        return _Fitted(config, member.mask_FK, own, space, *found)
+        return Fitted(config, member.mask_FK, own, space, net, *found)
 
     def calibrated(self) -> Floats:
         """The scores of the test rows, on the scale of the labels of the validation rows."""
-        fitted = platt(self.validated.astype(np.float64), self.parts.validation.labels_B.astype(np.float64))
-        return scaled(self.scores.astype(np.float64), *fitted)
+        return scaled(self.scores.astype(np.float64), *self.calibration())
+
+    def calibration(self) -> tuple[float, float]:
+        """Factor and constant of the logits, by Platt scaling on the validation rows."""
+        return platt(self.validated.astype(np.float64), self.parts.validation.labels_B.astype(np.float64))
 
     def group(self) -> RowGroup:
         test = _figures(self.config, self.parts.test, self.scores)

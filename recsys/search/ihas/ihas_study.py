@@ -21,7 +21,7 @@ import torch
 from recsys.config.schema import Config
 from recsys.evaluation.result_settings import settings_of
 from recsys.fit.parts import Parts
-from recsys.search.ihas.contender import PARTS, Member, Places, contender, everything
+from recsys.search.ihas.contender import PARTS, Fitted, Member, Places, contender, everything
 from recsys.search.ihas.gates import GatedNet, Gates
 from recsys.search.ihas.grouping import Floats, Grouping, mask_of, open_gates
 from recsys.search.ihas.ihas_result import Contender, IhasResult
@@ -81,9 +81,9 @@ class IhasStudy:
 
     config: Config
     parts: Parts
+    space: Space
+    gated: GatedNet
     open: dict[str, Floats]
-    fields: int
-    ids: int
     folder: SearchFolder
     """Has the search and the contenders so far."""
 
@@ -92,7 +92,12 @@ class IhasStudy:
         space = Space.of(config, parts.training, parts.validation, parts.test)
         gated = search(space, folder)
         found = {part: open_gates(gated, getattr(space, part)) for part in PARTS}
-        return IhasStudy(config, parts, found, len(space.vocabulary.table_of), len(space.vocabulary), folder)
+        return IhasStudy(config, parts, space, gated, found, folder)
+
+    @property
+    def fields(self) -> int:
+        """F."""
+        return len(self.space.vocabulary.table_of)
 
     @property
     def kept(self) -> float:
@@ -101,32 +106,51 @@ class IhasStudy:
 
     def dim_of(self, values: int) -> int:
         """How wide all rows are that have so many values together."""
-        return max(NARROWEST, round(values / self.ids))
+        return max(NARROWEST, round(values / len(self.space.vocabulary)))
 
     def one(self, method: str, dim: int) -> Contender:
         """One model with rows of a dimension."""
         features = self.config.features.model_copy(update={"dim": dim})
         config = self.config.model_copy(update={"features": features})
-        member = Member(torch.ones(self.fields, dim), everything(self.parts))
+        member = Member(torch.ones(self.fields, dim), everything(self.parts), self.space.scaling)
         return contender(method, config, self.parts, [member], self.folder)
 
     def ihas(self, count: int) -> Contender:
         """The second and third stage."""
-        grouping = Grouping.of(self.open["training"], count, self.config.training.seed)
+        return contender(_name(count), self.config, self.parts, self.members(self.grouping(count)), self.folder)
+
+    def fitted(self, count: int) -> list[Fitted]:
+        """The models of the groups, as the search keeps them."""
+        members = self.members(self.grouping(count))
+        return [
+            Fitted.of(self.config, self.parts, member, self.folder, f"{_name(count)}.{number}")
+            for number, member in enumerate(members)
+        ]
+
+    def grouping(self, count: int) -> Grouping:
+        return Grouping.of(self.open["training"], count, self.config.training.seed)
+
+    def members(self, grouping: Grouping) -> list[Member]:
+        """Rows and coordinates of each group."""
         groups = {part: grouping.groups(open_RX) for part, open_RX in self.open.items()}
         members = []
         for group in range(len(grouping.centroids_CX)):
             places = {part: np.flatnonzero(groups_R == group) for part, groups_R in groups.items()}
-            members.append(Member(mask_of(self.open["training"][places["training"]], self.fields), places))
-        return contender(f"ihas {count}", self.config, self.parts, members, self.folder)
+            mask_FK = mask_of(self.open["training"][places["training"]], self.fields)
+            members.append(Member(mask_FK, places, self.space.scaling, keeps=True))
+        return members
 
     def random(self, count: int) -> Contender:
         """Groups of equal size that nothing distinguishes."""
         mask_FK = mask_of(self.open["training"], self.fields)
-        members = [Member(mask_FK, self._drawn(group, count)) for group in range(count)]
+        members = [Member(mask_FK, self._drawn(group, count), self.space.scaling) for group in range(count)]
         return contender(f"random {count}", self.config, self.parts, members, self.folder)
 
     def _drawn(self, group: int, count: int) -> Places:
         draw = np.random.default_rng((self.config.training.seed, count))
         orders = {part: draw.permutation(len(open_RX)) for part, open_RX in self.open.items()}
         return {part: np.sort(order_R[group::count]) for part, order_R in orders.items()}
+
+
+def _name(groups: int) -> str:
+    return f"ihas {groups}"

@@ -24,10 +24,7 @@ def trace(config: Any, shape: dict[str, Any]) -> bytes:
     sizes = GraphShape(**shape | {"histories": tuple(PooledHistory(*history) for history in shape["histories"])})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        proto = _traced(ServingGraph(_model(config, sizes)).eval(), sizes)
-    for node in proto.graph.node:  # stack traces of this machine
-        del node.metadata_props[:]
-        node.doc_string = ""
+        proto = traced(_model(config, sizes), sizes)
     described = proto.metadata_props.add()
     described.key, described.value = MODEL, config.model_dump_json()
     return bytes(proto.SerializeToString(deterministic=True))
@@ -44,11 +41,12 @@ def _model(config: Any, sizes: GraphShape) -> RankingModel:
     )
 
 
-def _traced(graph: ServingGraph, sizes: GraphShape) -> onnx.ModelProto:
+def traced(model: RankingModel, sizes: GraphShape) -> onnx.ModelProto:
+    """The ONNX graph of a model with its weights, for inputs of these sizes and any number of candidates."""
     inputs = {name: torch.zeros(dims) for name, dims in sizes.inputs(candidates=7).items()}
     free = {name: {0: torch.export.Dim.DYNAMIC} if name.startswith("item") else {} for name in inputs}
     program = torch.onnx.export(
-        graph,
+        ServingGraph(model).eval(),
         kwargs=inputs,
         dynamic_shapes=free,
         input_names=list(inputs),
@@ -59,4 +57,8 @@ def _traced(graph: ServingGraph, sizes: GraphShape) -> onnx.ModelProto:
         dynamo=True,
     )
     assert program is not None
-    return program.model_proto
+    proto = program.model_proto
+    for node in proto.graph.node:  # stack traces of this machine
+        del node.metadata_props[:]
+        node.doc_string = ""
+    return proto

@@ -155,12 +155,14 @@ def test_platt_scaling_is_a_logistic_regression_on_the_logit() -> None:
     assert platt(scores_R, np.ones(500)) == (1.0, 0.0)
 
 
-def test_values_count_every_id_in_every_group_and_shared_tables_once(path: Path, parts: Parts) -> None:
+def test_values_count_every_id_in_every_group_and_shared_tables_once(path: Path, parts: Parts, space: Space) -> None:
     config = load(path)
     config = config.model_copy(update={"ihas": config.ihas.model_copy(update={"epochs": 1})})
     mask_FK = (torch.arange(8) < torch.tensor([3, 0, 5]).unsqueeze(1)).float()
     halves = [{part: rows[n::2] for part, rows in everything(parts).items()} for n in range(2)]
-    found = contender("halves", config, parts, [Member(mask_FK, places) for places in halves], SearchFolder())
+    found = contender(
+        "halves", config, parts, [Member(mask_FK, places, space.scaling) for places in halves], SearchFolder()
+    )
     counts = [
         [len(np.unique(parts.training.take(places["training"]).ids[field].values)) for field in ("user", "item")]
         for places in halves

@@ -1,0 +1,51 @@
+"""The models of all groups as an artefact and rows for servers."""
+
+from __future__ import annotations
+
+from recsys import wiring
+from recsys.config.schema import Config
+from recsys.errors import InvalidValueError
+from recsys.search.ihas.ihas_study import IhasStudy
+from recsys.search.ihas.routed_model import RoutedModel
+from recsys.search.ihas.served_rows import ServedRows
+from recsys.training.export.graph_tracing import traced
+from recsys.training.export.serving_graph import GraphShape
+from serving.model.artefact import RANKER, Artefact
+from serving.replication.publish.publisher import Publisher
+
+
+def check_publishable(config: Config, name: str, groups: int) -> None:
+    """Raise InvalidValueError if there is no such number of groups, or `name` is that of what a trainer publishes."""
+    if groups not in config.ihas.groups:
+        raise InvalidValueError(f"[ihas] groups has no {groups}: choose one of {config.ihas.groups}")
+    if name == config.training.publish_as:
+        raise InvalidValueError(f"{name!r} is what the trainer publishes: choose another name")
+
+
+def published(study: IhasStudy, groups: int, publisher: Publisher) -> int:
+    """Publish the models of `ihas GROUPS` in place of the publisher's model; returns the number of rows."""
+    artefact, rows = served(study, groups)
+    publisher.publish(rows.delta())
+    publisher.publish_artefact(artefact)
+    publisher.take_over(artefact.version)
+    return sum(len(table.ids_U) for table in rows.tables.values())
+
+
+def served(study: IhasStudy, groups: int) -> tuple[Artefact, ServedRows]:
+    """The graph and the rows of gates, router and models of `ihas GROUPS`."""
+    members, net = study.fitted(groups), study.gated.net
+    rows = ServedRows.of(study.space, net, members)
+    model = RoutedModel(study.gated.gates, study.grouping(groups), members, rows).eval()
+    spec, tasks = wiring.spec(study.config), [task.name for task in wiring.tasks(study.config)]
+    graph = traced(model, GraphShape.of(spec, rows.dim, len(tasks))).SerializeToString(deterministic=True)
+    artefact = Artefact(
+        version=f"ihas-{groups}",
+        step=0,
+        time=study.parts.training.now,
+        dims=rows.dims,
+        graphs={RANKER: bytes(graph)},
+        spec=spec,
+        scaling=study.space.scaling,
+        tasks=tuple(tasks),
+    )
+    return artefact, rows

@@ -5,7 +5,7 @@ Suffixes: N ids of a call, D dimension.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from numbers import Integral
 
 import numpy as np
@@ -107,6 +107,27 @@ def check_lookup(tables: Mapping[str, object], lookup: Lookup) -> None:
     if not isinstance(lookup, Lookup):
         raise InvalidValueError(f"the first argument of update is {lookup!r:.80}, write what lookup(...) returned")
     check_table_name(tables, lookup.table)
+
+
+def check_lookups(tables: Mapping[str, object], lookups: Sequence[Lookup], grads: Sequence[Floats]) -> None:
+    """Raises InvalidValueError unless they are lists of look-ups and of as many arrays of gradients."""
+    for what, given in (("look-ups", lookups), ("gradients", grads)):
+        if not isinstance(given, Sequence):
+            raise InvalidValueError(f"the {what} of update_each are {given!r:.80}, write a list of them")
+    if len(lookups) != len(grads):
+        raise InvalidValueError(
+            f"update_each got {len(lookups)} look-ups and {len(grads)} arrays of gradients, write one for each"
+        )
+    for lookup in lookups:
+        check_lookup(tables, lookup)
+
+
+def check_ids_by_table(tables: Mapping[str, object], ids: Mapping[str, Ids]) -> None:
+    """Raises InvalidValueError unless the names are those of tables."""
+    if not isinstance(ids, Mapping):
+        raise InvalidValueError(f'ids are {_describe(ids)}, write them by table, such as {{"item": ids}}')
+    for table in ids:
+        check_table_name(tables, table)
 
 
 def _describe(value: object) -> str:

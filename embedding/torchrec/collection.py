@@ -74,7 +74,7 @@ class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection
         unknown = [name for name in (ttl if isinstance(ttl, Mapping) else ()) if name not in names]
         if unknown:
             raise InvalidValueError(f"ttl: unknown tables {', '.join(unknown)}, the collection has {', '.join(names)}")
-        self.seed, self.tables = seed, dict(tables or {})
+        self.seed, self.tables = seed, _settings(tables, names)
         for config in [] if tables else configs:
             own_ttl = ttl.get(config.name) if isinstance(ttl, Mapping) else ttl
             rule = admission or Admission()
@@ -101,6 +101,13 @@ class CollisionFreeEmbeddingBagCollection(ManagedCollisionEmbeddingBagCollection
 
     def is_weighted(self) -> bool:
         return bool(self._embedding_module.is_weighted())
+
+
+def _settings(tables: Mapping[str, Table] | None, names: list[str]) -> dict[str, Table]:
+    """The settings that were given, one for each table or none. Raises InvalidValueError for others."""
+    if tables and not (isinstance(tables, Mapping) and all(isinstance(tables.get(name), Table) for name in names)):
+        raise InvalidValueError(f"tables is {tables!r:.80}, write a Table for each of {', '.join(names)}, by name")
+    return dict(tables or {})
 
 
 class CollisionFreeSharder(ManagedCollisionEmbeddingBagCollectionSharder):  # type: ignore[misc]
@@ -144,8 +151,11 @@ class CollisionFreeSharder(ManagedCollisionEmbeddingBagCollectionSharder):  # ty
 def collections(model: nn.Module) -> list[ShardedCollisionFreeEmbeddingBagCollection]:
     """The sharded collections of a model.
 
-    Raises InvalidValueError if it has none, or two with a table of one name, whose counters could not be told apart.
+    Raises InvalidValueError for anything but a model, if it has none, or two with a table of one name, whose counters
+    could not be told apart.
     """
+    if not isinstance(model, nn.Module):
+        raise InvalidValueError(f"the model is {model!r:.80}, write what DistributedModelParallel(...) returned")
     found = [module for module in model.modules() if isinstance(module, ShardedCollisionFreeEmbeddingBagCollection)]
     if not found:
         raise InvalidValueError(

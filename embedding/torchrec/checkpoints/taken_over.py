@@ -29,7 +29,8 @@ from embedding.torchrec.checkpoints.saved_tables import (
 from embedding.torchrec.collection import collections
 from embedding.torchrec.ids import CollisionFreeIds
 from embedding.torchrec.processes.ranks import Ranks
-from recsys.errors import CheckpointError
+from embedding.value_checks import check_int
+from recsys.errors import CheckpointError, InvalidValueError
 
 
 def take_over(model: Any, state: State, optimizer: State | None = None) -> None:
@@ -41,8 +42,12 @@ def take_over(model: Any, state: State, optimizer: State | None = None) -> None:
     that are not yet admitted begin again, and so do counters.
 
     Raises CheckpointError, before anything changes, if a process has fewer rows than live ids, if dimensions or
-    optimizer differ, or if a table or dense weight is missing; InvalidValueError as `collections`.
+    optimizer differ, or if a table or dense weight is missing; InvalidValueError as `collections`, and for what is no
+    state dict.
     """
+    for what, given in (("state", state), ("optimizer", {} if optimizer is None else optimizer)):
+        if not isinstance(given, Mapping):
+            raise InvalidValueError(f"{what} is {given!r:.80}, write what its state_dict() returned")
     ids = {name: own for collection in collections(model) for name, own in collection.ids.items()}
     ranks = Ranks(collections(model)[0].process_group, torch.device("cpu"))
     own_rows = {name: _own_rows(name, model) for name in ids}
@@ -127,8 +132,12 @@ def empty_state(model: Any, rows: Mapping[str, int]) -> dict[str, dict[str, Any]
     """The state of `model` with other numbers of rows by table, which `torch.distributed.checkpoint.load` can fill.
 
     {"model": ..., "optimizer": ...}, the sparse parts divided equally among the processes. Raises CheckpointError for a
-    table that the model does not have.
+    table that the model does not have; InvalidValueError as `collections`, and for rows that are not counted.
     """
+    if not isinstance(rows, Mapping):
+        raise InvalidValueError(f'rows is {rows!r:.80}, write them by table, such as {{"film": 1_000_000}}')
+    for table, count in rows.items():
+        check_int(f"table {table!r}: rows", count, least=1)
     ranks = Ranks(collections(model)[0].process_group, torch.device("cpu"))
     weights, states = dict(model.state_dict()), dict(model.fused_optimizer.state_dict()["state"])
     counted = [name for name in weights if name.endswith(".counts")]  # of filters of another size

@@ -14,16 +14,35 @@ from recsys.errors import InvalidValueError
 Array = npt.NDArray[Any]
 
 
+def usable_device(device: str | torch.device) -> torch.device:
+    """The device of that name. Raises InvalidValueError for one that is not there.
+
+    >>> usable_device("cpu")
+    device(type='cpu')
+    """
+    try:
+        found = torch.device(device)
+        torch.empty(0, device=found)
+    except (RuntimeError, TypeError, AssertionError) as error:  # PyTorch has no class of its own for them
+        reason = str(error).partition("\n")[0]
+        message = f'device is {device!r}, write "cpu" or, where there is one, "cuda:0": {reason}'
+        raise InvalidValueError(message) from None
+    return found
+
+
 class Ranks:
     """A process group, and the exchange of arrays over it (by gloo, whatever the group's backend).
 
-    Without an initialised group this process forms a group alone. Raises InvalidValueError if there is no group.
+    Without an initialised group this process forms a group alone. Raises InvalidValueError for what is no group, and if
+    there is none.
 
     >>> Ranks(None, torch.device("cpu")).total({"live": 2})
     {'live': 2}
     """
 
     def __init__(self, group: dist.ProcessGroup | None, device: torch.device) -> None:
+        if group is not None and not isinstance(group, dist.ProcessGroup):
+            raise InvalidValueError(f"group is {group!r:.80}, write what dist.new_group() returned, or None")
         if group is None and not dist.is_initialized():
             backend = "nccl" if device.type == "cuda" else "gloo"
             alone = dist.HashStore()  # type: ignore[attr-defined]

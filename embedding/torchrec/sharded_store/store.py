@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torchrec.distributed.types import ShardingPlan
 
-from embedding.argument_checks import check_time
+from embedding.argument_checks import check_ids_by_table, check_lookups, check_time
 from embedding.checked_tables import CheckedTables
 from embedding.delta.consumers import DeltaConsumers
 from embedding.ids.id_lifecycle import TableIds
@@ -27,7 +27,7 @@ from embedding.snapshot.resharding import reshard
 from embedding.snapshot.store_state import StoreState, digest, streamed
 from embedding.store import Delta, Floats, Ids, Lookup, Table, TableDelta
 from embedding.table_state import TableState
-from embedding.torchrec.processes.ranks import Ranks
+from embedding.torchrec.processes.ranks import Ranks, usable_device
 from embedding.torchrec.sharded_store import sharded_model, states
 from embedding.torchrec.sharded_store.table import Mode, TorchRecTable
 from embedding.torchrec.sharded_store.together import read_together, trained_together
@@ -47,7 +47,7 @@ class TorchRecStore:
     A single process may read from other threads while it trains, one call at a time. Several processes may not: they
     must make their calls in the same order.
     Raises InvalidValueError for optimizers that FBGEMM does not have on the device (on CPU it has Adagrad and row-wise
-    Adagrad).
+    Adagrad), for a device that cannot be used, and for a group that is none.
 
     >>> store = TorchRecStore([Table("item", dim=4, capacity=100)])
     >>> found = store.lookup("item", np.array([1, 2, 1], np.uint64), now=0)
@@ -65,7 +65,7 @@ class TorchRecStore:
     ) -> None:
         self._tables = CheckedTables(tables)
         check_int("seed", seed)
-        self._seed, self._device, self._lock = seed, torch.device(device), threading.RLock()
+        self._seed, self._device, self._lock = seed, usable_device(device), threading.RLock()
         self._shared_tables = dict(sorted(shared_tables(self._tables.values()).items()))
         parts = {f"t{i}": table for i, table in enumerate(self._tables.values())}
         parts |= {f"f{i}": table for i, table in enumerate(self._shared_tables.values())}
@@ -134,6 +134,7 @@ class TorchRecStore:
 
     def update_each(self, lookups: Sequence[Lookup], grads: Sequence[Floats]) -> None:
         """`update` of several tables; gradients of ids that were looked up together travel together."""
+        check_lookups(self._tables, lookups, grads)
         checked = [self._tables.grads(own, part) for own, part in zip(lookups, grads, strict=True)]
         with self._lock:
             if not trained_together(self._by_name, lookups, checked):
@@ -141,6 +142,7 @@ class TorchRecStore:
                     self._by_name[own.table].update(own, part)
 
     def _together(self, ids: Mapping[str, Ids], mode: Mode, now: int) -> dict[str, Lookup]:
+        check_ids_by_table(self._tables, ids)
         copied = {table: self._tables.ids(table, ids_N) for table, ids_N in ids.items()}
         apart = self._ranks.size == 1 or any(self._tables[table].multiplexed for table in copied)
         with self._lock:

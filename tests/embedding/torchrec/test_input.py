@@ -72,6 +72,7 @@ def test_batches_may_be_empty_of_one_id_and_of_any_integers() -> None:
         ({"seed": 1.5}, "seed is 1.5, write a Python int"),
         ({"init_scale": "1"}, "table 't': init_scale is '1', write a finite Python float"),
         ({"data_type": DataType.INT8}, "training takes FP32 or FP16"),
+        ({"tables": {"t": 3}}, "tables is {'t': 3}, write a Table for each of t, by name"),
     ],
 )
 def test_settings_that_cannot_work_are_refused(arguments: dict[str, Any], message: str) -> None:
@@ -164,6 +165,12 @@ def test_a_collection_of_the_other_kind_is_refused_by_the_name_that_takes_it() -
 def test_a_model_that_is_not_sharded_yet_is_told_so(call: Any) -> None:
     with pytest.raises(InvalidValueError, match="after model = DistributedModelParallel"):
         call(Sparse(collection({"t": 16})), 0)
+
+
+@pytest.mark.parametrize("call", [set_time, expire, lambda model, _: counters(model, "t")])
+def test_what_is_no_model_is_told_what_to_write(call: Any) -> None:
+    with pytest.raises(InvalidValueError, match=r"the model is 3, write what DistributedModelParallel"):
+        call(3, 0)
 
 
 def test_two_collections_with_a_table_of_one_name_are_refused() -> None:

@@ -126,6 +126,19 @@ def test_what_cannot_be_meant_is_refused(state: Any, optimizer: Any, message: st
     np.testing.assert_array_equal(read(taker, 3), before)
 
 
+def test_what_is_no_state_and_no_number_of_rows_is_told_what_to_write() -> None:
+    taker = made(16)
+    for wrong, message in (
+        (lambda: take_over(taker, None), "state is None, write what its state_dict"),  # type: ignore[arg-type]
+        (lambda: take_over(taker, {}, 3), "optimizer is 3, write what its state_dict"),  # type: ignore[arg-type]
+        (lambda: empty_state(taker, 9), "rows is 9, write them by table"),  # type: ignore[arg-type]
+        (lambda: empty_state(taker, {"t": "9"}), "table 't': rows is '9'"),  # type: ignore[dict-item]
+        (lambda: empty_state(taker, {"t": 0}), "table 't': rows is 0"),
+    ):
+        with pytest.raises(InvalidValueError, match=message):
+            wrong()
+
+
 def test_a_plain_collection_needs_the_time() -> None:
     with pytest.raises(InvalidValueError, match="set_time"):
         take_over(model({"t": 16}), {"embedding_bags.t.weight": torch.zeros(8, 4)})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -100,6 +100,35 @@ def test_it_learns_what_the_local_store_learns(kind: Literal["rowwise_adagrad", 
 def test_optimizers_that_the_kernels_lack_are_refused_by_name(kind: Literal["adam", "ftrl"]) -> None:
     with pytest.raises(InvalidValueError, match=f"no {kind}, choose rowwise_adagrad or adagrad"):
         TorchRecStore([Table("t", 4, optimizer=Optimizer(kind))])
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"device": "gpu0"}, "device is 'gpu0', write \"cpu\" or"),
+        ({"device": [3]}, r"device is \[3\], write"),
+        ({"group": 3}, "group is 3, write what dist.new_group"),
+    ],
+)
+def test_a_device_or_group_that_is_none_is_told_what_to_write(arguments: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidValueError, match=message):
+        TorchRecStore([Table("t", 4, capacity=10)], **arguments)
+
+
+def test_several_tables_are_given_by_name_and_each_look_up_its_gradients() -> None:
+    store = TorchRecStore([Table(name, 4, capacity=10) for name in "ab"])
+    grads = np.ones((1, 4), np.float32)
+    found = list(store.lookup_each({"a": ids(1), "b": ids(1)}, 0).values())
+    before = store.digest()
+    for wrong, message in (
+        (lambda: store.lookup_each(ids(1), 0), "ids are uint64 with shape"),  # type: ignore[arg-type]
+        (lambda: store.update_each(found, [grads]), "2 look-ups and 1 arrays"),
+        (lambda: store.update_each(found[0], [grads]), "look-ups of update_each"),  # type: ignore[arg-type]
+        (lambda: store.update_each(found, grads), "gradients of update_each"),  # type: ignore[arg-type]
+    ):
+        with pytest.raises(InvalidValueError, match=message):
+            wrong()
+    assert store.digest() == before
 
 
 def test_it_is_sharded_row_wise_into_fused_kernels_by_the_planner() -> None:

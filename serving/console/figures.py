@@ -53,7 +53,10 @@ _DEFINITIONS: Final[dict[str, tuple[str, str]]] = {
     "model_step": ("Step", "Optimizer step at which the graph was exported; rows are newer."),
     "model_age": ("In use for", "Time since this server loaded this graph."),
     "trained_to": ("Trained to", "Event time of the newest label when the graph was exported."),
-    "scored_in": ("Scores in", "Numbers that the model computes with: see docs/serving.md, precision."),
+    "scored_in": (
+        "Scores in",
+        "Numbers that the model computes with, and the engine: see docs/serving.md.",
+    ),
     "cached": ("Rows cached", "Embedding rows in this process."),
     "hits": ("Cache hits", "Share of row look-ups since the start that this process answered without Redis."),
     "reason": ("Reason", "Why answers were degraded: see the page /docs, RankResponse."),

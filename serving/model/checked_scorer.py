@@ -40,6 +40,10 @@ class CheckedScorer:
         self._scored, self._due = 0, _KEPT
         self.precision = MeasuredPrecision("float32", reason=reason, pending=reduced is not None)
 
+    @property
+    def engine(self) -> str:
+        return self._exact.engine
+
     def score(
         self,
         request_rows_1FD: Floats,

@@ -46,7 +46,12 @@ def openvino_model(graph: bytes) -> Any:
     try:
         return openvino_core().read_model(graph)
     except RuntimeError as error:
-        raise ArtefactError(f"OpenVINO cannot read this graph: {error}") from None
+        raise unreadable(error) from None
+
+
+def unreadable(error: RuntimeError) -> ArtefactError:
+    """What is said of a graph that OpenVINO refuses."""
+    return ArtefactError(f"OpenVINO cannot read this graph: {error}")
 
 
 @functools.cache

@@ -74,6 +74,11 @@ class LoadedModel:
         put(self, "_items", tuple(SparseField(f.name, f.table) for f in spec.sparse if f.of_item))
 
     @property
+    def engine(self) -> str:
+        """What computes its scores."""
+        return self.scorer.engine
+
+    @property
     def precision(self) -> MeasuredPrecision | None:
         """What it scores in, where that was to be less than float32."""
         return self.scorer.precision if isinstance(self.scorer, CheckedScorer) else None

@@ -10,13 +10,13 @@ import math
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Collection
-from typing import Literal, Protocol, get_args
+from typing import ClassVar, Literal, Protocol, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from recsys.errors import ArtefactError, InvalidValueError
-from serving.model.graph_reader import INPUTS, Shape, input_shapes, openvino_core, openvino_model, shape
+from serving.model.graph_reader import INPUTS, Shape, input_shapes, openvino_core, openvino_model, shape, unreadable
 
 logger = logging.getLogger(__name__)
 
@@ -27,6 +27,11 @@ NO_HISTORY: Floats = np.zeros((1, 0, 0), np.float32)
 
 class Scorer(Protocol):
     """Probabilities of each task, for the candidates of one request."""
+
+    @property
+    def engine(self) -> str:
+        """What computes them, as `Engine` names it."""
+        ...
 
     def score(
         self,
@@ -50,6 +55,7 @@ class ChunkedScorer(ABC):
     number is padded to a multiple of `step`.
     """
 
+    engine: ClassVar[str]
     chunk = 128
     step = 1
 
@@ -103,6 +109,7 @@ class OpenVinoScorer(ChunkedScorer):
     compiled here.
     """
 
+    engine = "openvino"
     step = 16
 
     def __init__(self, graph: bytes, threads: int = 1, precision: Literal["f32", "bf16"] = "f32") -> None:
@@ -116,7 +123,7 @@ class OpenVinoScorer(ChunkedScorer):
         try:
             compiled = openvino_core().compile_model(read, "CPU", options)
         except RuntimeError as error:
-            raise ArtefactError(f"OpenVINO cannot read this graph: {error}") from None
+            raise unreadable(error) from None
         super().__init__(input_shapes(compiled.inputs), shape(compiled.outputs[0].partial_shape))
         self._request = compiled.create_infer_request()
         for size in range(self.step, self.chunk + 1, self.step):
@@ -130,6 +137,8 @@ class OpenVinoScorer(ChunkedScorer):
 
 class OnnxScorer(ChunkedScorer):
     """ONNX Runtime on `threads` threads. ArtefactError for a graph that it cannot read."""
+
+    engine = "onnxruntime"
 
     def __init__(self, graph: bytes, threads: int = 1) -> None:
         import onnxruntime

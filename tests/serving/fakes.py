@@ -25,6 +25,8 @@ FEW_EVENTS = 10_000
 class SumScorer:
     """Scores an item by a squashed sum of its rows and the request's, so that a test can tell which rows were read."""
 
+    engine = "sum"
+
     def score(
         self,
         request_rows_1FD: Floats,

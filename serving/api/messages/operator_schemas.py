@@ -53,6 +53,8 @@ class ReadyResponse(msgspec.Struct, frozen=True):
     """By model; models that are not trained have none."""
     precision: dict[str, MeasuredPrecision] = msgspec.field(default_factory=dict)
     """By model, what it scores in, where `precision` is not float32, in the process that was reached."""
+    engine: dict[str, str] = msgspec.field(default_factory=dict)
+    """By model, what computes its scores in the process that was reached: `openvino`, `onnxruntime` or `numba`."""
     processes: dict[str, str] = msgspec.field(default_factory=dict)
     """Of several server processes, by number: `ready`, what is missing, or that it does not answer, which is then asked
     for nothing else either."""

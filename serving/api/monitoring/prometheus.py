@@ -118,6 +118,9 @@ class _StateCollector:
         age = GaugeMetricFamily("recsys_model_age_seconds", "Time since the graph was loaded.", labels=["model"])
         step = GaugeMetricFamily("recsys_model_step", "Training step of the graph.", labels=["model"])
         champion = GaugeMetricFamily("recsys_champion", "1 for the model that `champion` stands for.", labels=["model"])
+        engine = GaugeMetricFamily(
+            "recsys_model_engine", "1 for what computes the model's scores.", labels=["model", "engine"]
+        )
         precision = GaugeMetricFamily(
             "recsys_model_precision",
             "1 for what the model scores in, where `precision` is not float32.",
@@ -137,11 +140,12 @@ class _StateCollector:
             size.add_metric([name], len(model.rows))
             age.add_metric([name], self._state.clock() - model.loaded)
             step.add_metric([name], model.artefact.step)
+            engine.add_metric([name, model.engine], 1)
             if model.precision is not None:
                 precision.add_metric([name, model.precision.used], 1)
                 if model.precision.error is not None:
                     error.add_metric([name], model.precision.error)
-        yield from (champion, rows, size, age, step, precision, error)
+        yield from (champion, rows, size, age, step, engine, precision, error)
 
 
 def _totals(counter: Counter, label: str) -> dict[str, float]:

@@ -58,7 +58,7 @@ class ServerState:
         }
         loaded = self.models.loaded.items()
         precision = {name: model.precision for name, model in loaded if model.precision is not None}
-        return ReadyResponse(not missing, missing, trainers, precision)
+        return ReadyResponse(not missing, missing, trainers, precision, {name: model.engine for name, model in loaded})
 
     def aged_trainers(self) -> Iterable[tuple[str, LatestStatus, float]]:
         """Statuses by model, with their age in seconds."""

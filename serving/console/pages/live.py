@@ -135,7 +135,7 @@ class LivePage:
                     count(model.artefact.step),
                     span(self._state.clock() - model.loaded),
                     moment(model.artefact.time) if model.artefact.time else "-",
-                    "float32" if model.precision is None else model.precision.used,
+                    f"{'float32' if model.precision is None else model.precision.used}, {model.engine}",
                     count(len(model.rows)),
                     f"{100 * model.rows.hits / looked:.1f} %" if looked else "-",
                 )

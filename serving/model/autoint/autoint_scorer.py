@@ -35,6 +35,7 @@ class AutoIntScorer(ChunkedScorer):
     multiple of 4, or LayerNorm in its perceptron.
     """
 
+    engine = "numba"
     chunk = 1 << 30
 
     def __init__(self, graph: ReadGraph) -> None:

@@ -64,7 +64,8 @@ class Code:
         return self.builder.call(function, values)
 
     def larger(self, a: Any, b: Any) -> Any:
-        return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
+        """`a` where it is no number: a diverged row must show in the scores."""
+        return self.builder.select(self.builder.fcmp_ordered("<", a, b), b, a)
 
     def variable(self, value: Any) -> Any:
         variable = _reserve(self.builder, _V)

@@ -62,6 +62,7 @@ class ModelLoader:
         self._rows: RowCache | None = None
         self._fallback: FallbackRowCache | None = None
         self._vectors: VectorReplica | None = None
+        self._engine = ""
         self._told: tuple[str, bool, bool] | None = None
         """What the log says of the precision."""
 
@@ -117,6 +118,12 @@ class ModelLoader:
             _logger.info("model %r scores in float32 until the first requests show its error in bfloat16", self.name)
         else:
             _logger.warning("model %r scores in float32, not in bfloat16: %s", self.name, now.reason)
+
+    def _tell_engine(self, model: LoadedModel) -> None:
+        """Say in the log what computes the scores, if that has changed."""
+        if model.engine != self._engine:
+            _logger.info("model %r is scored by %s", self.name, model.engine)
+            self._engine = model.engine
 
     def _take_rows(self, client: RedisClient, message: delta_messages.RowMessage) -> None:
         if isinstance(message, delta_messages.Reset):
@@ -182,6 +189,7 @@ class ModelLoader:
         vectors = None if tower is None else self._vectors_for(client, keys, tower.size)
         two_tower = None if tower is None or vectors is None else TwoTowerModel(tower, vectors.index)
         self.current = self._open(artefact, rows, two_tower)
+        self._tell_engine(self.current)
         self._rows, self._fallback, self._vectors = rows, fallback, vectors
         if keys.run != self._keys.run:
             self._keys, self._sequence = keys, None

@@ -189,6 +189,7 @@ class TestDegraded:
             "missing": {"online": "not published yet"},
             "trainer": {},
             "precision": {},
+            "engine": {},
             "processes": {},
         }
 
@@ -554,6 +555,8 @@ def test_a_model_says_what_it_scores_in(start: Start, publish: Any) -> None:
     while figures(app).get('recsys_model_precision{model="online",precision="bfloat16"}') != 1:
         rank(app, "a", "b")
     assert 0 < figures(app)['recsys_model_precision_error{model="online"}'] < 0.1
+    assert figures(app)['recsys_model_engine{engine="sum",model="online"}'] == 1
+    assert app.get("/readyz").json()["engine"] == {"online": "sum"}
     said = app.get("/readyz").json()["precision"]["online"]
     assert (said["used"], said["reason"]) == ("bfloat16", "")
 

@@ -49,6 +49,7 @@ def series() -> Series:
         rows=Rows(),
         loaded=0.0,
         artefact=SimpleNamespace(step=1),
+        engine="openvino",
         precision=MeasuredPrecision("bfloat16", 0.01),
     )
     trainer = TrainerStatus(0, reported() | {"workers": figures()})

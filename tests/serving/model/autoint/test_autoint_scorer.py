@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import logging
+import os
 import subprocess
 import sys
+import zlib
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -119,6 +122,21 @@ def test_large_and_small_values_stay_probabilities() -> None:
         np.testing.assert_allclose(scores_CT, eager(model, inputs), atol=1e-3)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("form", ["paper", "code"])
+@pytest.mark.parametrize("side", ["request", "item"])
+@pytest.mark.parametrize("diverged", [np.nan, 1e19, -1e19])
+def test_a_row_that_has_diverged_shows_in_the_scores(form: str, side: str, diverged: float) -> None:
+    """As in eager PyTorch: a score that is no number costs the model the request, a made-up one nothing."""
+    counts = (2, 1, 3, 1)
+    model = made(counts, form=form, layers=2, units=8, mlp=(8,))
+    scorer, inputs = AutoIntScorer(graph_of(model, counts)), request(counts, 20)
+    row = inputs[0][0, 1] if side == "request" else inputs[1][5, 2]
+    row[:] = diverged
+    wrong_CT = np.isnan(eager(model, inputs))
+    assert np.isnan(diverged) <= wrong_CT.any()
+    assert np.isnan(scorer.score(*inputs))[wrong_CT].all()
+
+
 HISTORY = PooledHistory("read", 0, 2, 3)
 
 
@@ -172,6 +190,26 @@ def test_another_model_is_left_to_the_engine(caplog: pytest.LogCaptureFixture) -
     with caplog.at_level(logging.WARNING):
         assert load_autoint(exporter.graph(model), engine) is engine
     assert "its model is fm, not autoint" in caplog.text
+
+
+def test_the_cache_of_compiled_code_follows_the_arithmetic() -> None:
+    room = Path(interacting_kernel.__file__).parent
+    found = zlib.crc32(b"".join((room / name).read_bytes() for name in ("lanes.py", "lane_norm.py")))
+    assert found == interacting_kernel.ARITHMETIC, f"write 0x{found:08X}"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("processor", ["generic", "haswell"])
+def test_processors_without_avx_512_compute_the_same(processor: str, tmp_path: Path) -> None:
+    counts = (1, 1, 2, 0)
+    code = f"from tests.serving.model.autoint.test_autoint_scorer import *\ncounts = {counts}\n"
+    code += "model = made(counts, form='code', layers=2, units=8, mlp=(8,))\n"
+    code += "ours = AutoIntScorer(graph_of(model, counts)).score(*request(counts, 17))\n"
+    code += "print(abs(ours - eager(model, request(counts, 17))).max() < 1e-5)"
+    environment = os.environ | {"NUMBA_CPU_NAME": processor, "NUMBA_CACHE_DIR": str(tmp_path)}
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
+    assert run.stdout.split() == ["True"]
+    assert list(tmp_path.rglob("*.nbc")), "it was compiled for this processor"
 
 
 @pytest.mark.slow

@@ -2,7 +2,8 @@
 
 Server and trainer are processes of their own, as in production; a third process fills the log at a steady rate. A probe
 ranks two items that nobody has seen, whose scores are equal, clicks one, and ranks again until the scores differ: only
-the clicked item's own row can cause that, whatever else the model learns meanwhile.
+the clicked item's own row can cause that, whatever else the model learns meanwhile. Another probe posts an item that is
+new, and asks for recommendations until it is one of the candidates. Ranker and two-tower model learn side by side.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -36,11 +38,14 @@ TIMEOUT = 20.0
 READY = 120.0
 """Seconds for both processes to start and the model to be traced."""
 SETTINGS = """
+[retrieval]
+two_tower = true
 [training]
 wait = "10s"
 lateness = "1s"
 [serving]
 port = {port}
+shares = {{ two_tower = 0.5, recent = 0.5 }}
 """
 
 
@@ -54,13 +59,22 @@ def run(quick: bool) -> Result:
             client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
             until(lambda: ready(client), "a server that is ready", READY)
             seconds = [_probe(client, number) for number in range(probes)]
+            found = [_new_item(client, number) for number in range(probes)]
             learned = load_.rows
     p50, p99 = np.percentile(seconds, [50, 99])
+    new_p50, new_p99 = np.percentile([one for one, _ in found], [50, 99])
     targets = [
         Target("p50 seconds from click to changed score", float(p50), 1.0, "lower"),
         Target("p99 seconds from click to changed score", float(p99), 3.0, "lower"),
+        Target("p50 seconds from a new item's event to its place among candidates", float(new_p50), 1.0, "lower"),
+        Target("p99 seconds from a new item's event to its place among candidates", float(new_p99), 3.0, "lower"),
     ]
-    return Result("freshness", targets, {"seconds": seconds, "load_rows_per_s": ROWS_PER_SECOND, "load_rows": learned})
+    raw = {
+        "seconds": seconds,
+        "new_item_seconds": [one for one, _ in found],
+        "new_item_sources": dict(Counter(source for _, source in found)),
+    }
+    return Result("freshness", targets, raw | {"load_rows_per_s": ROWS_PER_SECOND, "load_rows": learned})
 
 
 def _probe(client: httpx.Client, number: int) -> float:
@@ -78,6 +92,20 @@ def _probe(client: httpx.Client, number: int) -> float:
             return time.perf_counter() - started
         time.sleep(0.01)
     raise TimeoutError(f"probe {number}: no changed score within {TIMEOUT} s")
+
+
+def _new_item(client: httpx.Client, number: int) -> tuple[float, str]:
+    """Seconds until an item is a candidate, and the source that found it first."""
+    item, question = f"new-{number}", {"user": f"prober-{number}", "count": 200}
+    started = time.perf_counter()
+    client.post("/v1/events", json={"type": "item", "time": _now(), "item": item}).raise_for_status()
+    while time.perf_counter() - started < TIMEOUT:
+        answer = client.post("/v1/recommend", json=question).raise_for_status().json()
+        sources = {one["item"]: one["source"] for one in answer["items"]}
+        if item in sources:
+            return time.perf_counter() - started, sources[item]
+        time.sleep(0.01)
+    raise TimeoutError(f"new item {number}: not recommended within {TIMEOUT} s")
 
 
 def _scores(client: httpx.Client, question: dict[str, object]) -> tuple[str, dict[str, float]]:

@@ -33,6 +33,8 @@ class Settings(ServingSettings):
     """The fields of the model, which say what embedding rows are users'; without it none are."""
     item_sets: str = ""
     """The feature of items that names the sets that they are in; empty: there are none."""
+    mined_sets: bool = False
+    """Whether sets are what is clicked together, instead of what a feature names."""
     dead_letters: Path = Path("run/dead_letters.jsonl")
     """Refused records of the log."""
     seed: int | None = None

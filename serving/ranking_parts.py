@@ -22,6 +22,7 @@ from serving.retrieval.attribute_filter import AttributeFilter
 from serving.retrieval.basket_items import BasketItems
 from serving.retrieval.catalog_sources import PopularItems, RecentItems
 from serving.retrieval.merged import MergedRetriever
+from serving.retrieval.mined_sets import MinedSets
 from serving.retrieval.retriever import Retriever
 from serving.retrieval.two_tower_items import TwoTowerItems
 from serving.retrieval.visit_sources import HistoryItems, ItemToItem
@@ -36,7 +37,9 @@ def candidates(settings: Settings, replica: Replica) -> Retriever:
         "recent": RecentItems(replica.catalog),
         "item_to_item": ItemToItem(replica.visited),
         "history": HistoryItems(replica.visited),
-        "basket": BasketItems(settings.item_sets, replica.entities, replica.item_sets),
+        "basket": MinedSets(replica.visited)
+        if settings.mined_sets
+        else BasketItems(settings.item_sets, replica.entities, replica.item_sets),
     }
     merged = MergedRetriever(sources, settings.shares, settings.minimums, replica.entities, settings.merge)
     return AttributeFilter(merged, replica.entities)

@@ -53,7 +53,10 @@ checkpoint_every = 1000
 deadline = "30s"
 """
 FALLBACKS = {
-    "zeros": "",
+    "zeros": """
+[retrieval]
+two_tower = true
+""",
     "multiplexed": """
 [features.defaults]
 admission = "count"
@@ -243,6 +246,21 @@ def test_what_is_learned_while_serving_is_served(config: Config, trainer: Traine
     question |= {"time": START + 86_400_000}
     expected = pytest.approx(trained(config, trainer, question), abs=TOLERANCE[config.redis.precision])
     until(lambda: served(http, question) == expected, WAIT)
+
+
+@pytest.mark.parametrize("config", [PARAMETERS["zeros"]], indirect=True)
+def test_a_new_item_is_found_by_its_vector_after_its_event(trainer: Trainer, http: httpx.Client) -> None:
+    """`python -m benchmarks freshness` measures how long after."""
+
+    def source() -> str | None:
+        answer = http.post("/v1/recommend", json={"user": "u0", "count": 50}).raise_for_status().json()
+        return {item["item"]: item["source"] for item in answer["items"]}.get("fresh")
+
+    assert source() is None
+    event = {"type": "item", "time": time.time_ns() // 10**6, "item": "fresh", "features": {"tags": ["hot"]}}
+    with following(trainer):
+        assert http.post("/v1/events", json=event).json()["accepted"] == 1
+        until(lambda: source() == "two_tower", WAIT)
 
 
 @pytest.mark.parametrize("config", [PARAMETERS["zeros"]], indirect=True)

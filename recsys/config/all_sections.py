@@ -149,9 +149,12 @@ class AllSections(Section):
                     raise error_at(place, "has no effect without serving.prerank: set that, or delete this")
         if self.holdout.share and not self.experiments:
             raise error_at(("holdout", "share"), "has no effect: there are no [[experiments]]. Add one, or delete it")
-        if self.serving.shares.get("basket") and not self.item_sets.feature:
+        if self.serving.shares.get("basket") and not (self.item_sets.feature or self.item_sets.mined):
             message = "basket has no effect without item_sets.feature, which names the sets: set that, or delete this"
             raise error_at(("serving", "shares"), message)
+        if self.item_sets.mined and not self.item_to_item.enabled:
+            message = "there is nothing to mine sets from without item_to_item.enabled: set that, or delete this"
+            raise error_at(("item_sets", "mined"), message)
         for number, mapping in enumerate(self.log.mapping):
             if reason := unused_mapping(mapping):
                 raise error_at(("log", "mapping", number), reason)

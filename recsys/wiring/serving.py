@@ -71,6 +71,7 @@ def server(config: Config) -> Settings:
         rules=rules(config),
         spec=spec(config),
         item_sets=config.item_sets.name,
+        mined_sets=config.item_sets.mined,
         dead_letters=config.log.dead_letters,
         deduplication_window=config.log.deduplication_window,
     )

@@ -29,7 +29,10 @@ class VisitedItems:
     def read(self, user: str) -> dict[str, Neighbours]:
         """Neighbours of the items that the user clicked last, the latest first, without items that are gone."""
         (own,) = self._records([user], self._client.names.visited_user)
-        names = [] if own is None else _items.decode(own)
+        return self.neighbours([] if own is None else _items.decode(own))
+
+    def neighbours(self, names: Sequence[str]) -> dict[str, Neighbours]:
+        """Neighbours of each of these items, without items that are gone, or that nothing is clicked together with."""
         records = self._records(names, self._client.names.visited_item)
         return {name: _neighbours.decode(one) for name, one in zip(names, records, strict=True) if one is not None}
 

@@ -14,6 +14,8 @@ class ItemSetsSection(Section):
 
     feature: str = ""
     """The feature of items, such as `item.recipes`, whose values name the sets that an item is in; empty: no sets."""
+    mined: bool = False
+    """Whether sets are mined instead: an item and what is clicked together with it, by `[item_to_item]`."""
     members: Count = 200
     """Most items of a set that are published: those in the fewest sets."""
 
@@ -26,4 +28,6 @@ class ItemSetsSection(Section):
     def _names_a_feature(self) -> Self:
         if self.feature and not (self.feature.startswith("item.") and self.name):
             raise error_at(("feature",), f"{self.feature!r} is no feature of items: write it as item.recipes")
+        if self.feature and self.mined:
+            raise error_at(("mined",), "sets are named by item_sets.feature already: delete one of both")
         return self

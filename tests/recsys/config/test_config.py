@@ -295,6 +295,11 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
             "[serving]\nshares = { basket = 0.5 }\n",
             "line 2: serving.shares: basket has no effect without item_sets.feature",
         ),
+        ("[item_sets]\nmined = true\n", "line 2: item_sets.mined: there is nothing to mine sets from without"),
+        (
+            '[item_sets]\nfeature = "item.x"\nmined = true\n',
+            "line 3: item_sets.mined: sets are named",
+        ),
         ('[item_sets]\nfeature = "recipes"\n', "line 2: item_sets.feature: 'recipes' is no feature of items"),
         (
             '[serving]\nengine = "onnxruntime"\nprecision = "bfloat16"\n',

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from streaming.feed import Feed
 
 CHUNK = 256
-"""Rows scored together. Chunks start at multiples of this whatever is due, since how a sum is rounded may depend on the
-shape of a batch: so a score depends on weights and log alone, not on the arms that are evaluated."""
+"""Rows scored together. From the rows of a refresh on all chunks are full, whatever is due, since how a sum is rounded
+may depend on the shape of a batch: so a score depends on weights and log alone, not on the arms that are evaluated."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +38,12 @@ class Scored:
         known_R = {kind: flags_R[places_R] for kind, flags_R in self.known_R.items()}
         return Scored(self.arm, self.scores_R[places_R], known_R)
 
-    def fill(self, low: int, first: int, stop: int, scores_B: npt.NDArray[np.float32], known_B: Flags) -> None:
-        """Copy the rows from `first` up to `stop` of a chunk that starts at row `low`."""
-        first, stop = max(low, first), min(low + len(scores_B), stop)
-        if first < stop:
-            self.scores_R[first:stop] = scores_B[first - low : stop - low]
-            for kind, flags_B in known_B.items():
-                self.known_R[kind][first:stop] = flags_B[first - low : stop - low]
+    def fill(self, low: int, stop: int, scores_B: npt.NDArray[np.float32], known_B: Flags) -> None:
+        """Copy the rows up to `stop` of a chunk that starts at row `low`."""
+        count = min(len(scores_B), max(stop - low, 0))
+        self.scores_R[low : low + count] = scores_B[:count]
+        for kind, flags_B in known_B.items():
+            self.known_R[kind][low : low + count] = flags_B[:count]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +91,10 @@ class Replay:
     def _score(self, refresh: Refresh) -> int:
         """Score each row once, up to the latest end; arms that end earlier take their part of the same scores."""
         start = self._rows.before(refresh.time)
-        parts = [(number, start, self._rows.before(end)) for number, end in refresh.due]
-        for low in range(start // CHUNK * CHUNK, max(stop for _, _, stop in parts), CHUNK):
+        stops = {number: self._rows.before(end) for number, end in refresh.due}
+        for low in range(start, max(stops.values()), CHUNK):
             batch = self._rows.slice(low, min(low + CHUNK, len(self._rows)))
             scores_B, known_B = self._learner.score(batch), self._known.of(batch)
-            for number, first, stop in parts:
-                self._scored[number].fill(low, first, stop, scores_B, known_B)
-        return sum(stop - first for _, first, stop in parts)
+            for number, stop in stops.items():
+                self._scored[number].fill(low, stop, scores_B, known_B)
+        return sum(stop - start for stop in stops.values())

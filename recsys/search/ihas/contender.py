@@ -57,7 +57,7 @@ def _trained(method: str, config: Config, parts: Parts, members: Sequence[Member
     scores_R, calibrated_R = np.zeros((2, len(parts.test)), np.float32)
     groups = []
     for number, member in enumerate(members):
-        fitted, places_R = Fitted.of(config, parts, member, folder, f"{method}.{number}"), member.places["test"]
+        fitted, places_R = FittedMember.of(config, parts, member, folder, f"{method}.{number}"), member.places["test"]
         groups.append(fitted.group())
         scores_R[places_R], calibrated_R[places_R] = fitted.scores, fitted.calibrated()
     values = sum(group.values for group in groups)
@@ -65,7 +65,7 @@ def _trained(method: str, config: Config, parts: Parts, members: Sequence[Member
 
 
 @dataclass(frozen=True, slots=True)
-class Fitted:
+class FittedMember:
     """A member after its training."""
 
     config: Config
@@ -79,7 +79,7 @@ class Fitted:
     validated: Scores
 
     @staticmethod
-    def of(config: Config, parts: Parts, member: Member, folder: SearchFolder, name: str) -> Fitted:
+    def of(config: Config, parts: Parts, member: Member, folder: SearchFolder, name: str) -> FittedMember:
         """Reads the weights that `folder` keeps under `name`, else trains them."""
         places = dict(member.places)
         if not len(places["validation"]):  # a group of few rows: its epoch is chosen by the rows of all
@@ -99,7 +99,7 @@ class Fitted:
             if member.keeps:
                 folder.write_stage(kept, net.state_dict(), {})
         found = (scores(net, rows, masked) for rows in (space.test, space.validation))
-        return Fitted(config, member.mask_FK, own, space, net, *found)
+        return FittedMember(config, member.mask_FK, own, space, net, *found)
 
     def calibrated(self) -> Floats:
         """The scores of the test rows, on the scale of the labels of the validation rows."""

@@ -21,7 +21,7 @@ import torch
 from recsys.config.schema import Config
 from recsys.evaluation.result_settings import settings_of
 from recsys.fit.parts import Parts
-from recsys.search.ihas.contender import PARTS, Fitted, Member, Places, contender, everything
+from recsys.search.ihas.contender import PARTS, FittedMember, Member, Places, contender, everything
 from recsys.search.ihas.gates import GatedNet, Gates
 from recsys.search.ihas.grouping import Floats, Grouping, mask_of, open_gates
 from recsys.search.ihas.ihas_result import Contender, IhasResult
@@ -119,11 +119,11 @@ class IhasStudy:
         """The second and third stage."""
         return contender(_name(count), self.config, self.parts, self.members(self.grouping(count)), self.folder)
 
-    def fitted(self, count: int) -> list[Fitted]:
+    def fitted(self, count: int) -> list[FittedMember]:
         """The models of the groups, as the search keeps them."""
         members = self.members(self.grouping(count))
         return [
-            Fitted.of(self.config, self.parts, member, self.folder, f"{_name(count)}.{number}")
+            FittedMember.of(self.config, self.parts, member, self.folder, f"{_name(count)}.{number}")
             for number, member in enumerate(members)
         ]
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from recsys.models.base import RankingModel
-from recsys.search.ihas.contender import Fitted
+from recsys.search.ihas.contender import FittedMember
 from recsys.search.ihas.gates import Gates
 from recsys.search.ihas.grouping import Grouping
 from recsys.search.ihas.served_rows import ServedRows
@@ -31,7 +31,7 @@ class RoutedModel(RankingModel):
     factors_G: Tensor
     constants_G: Tensor
 
-    def __init__(self, gates: Gates, grouping: Grouping, members: Sequence[Fitted], rows: ServedRows) -> None:
+    def __init__(self, gates: Gates, grouping: Grouping, members: Sequence[FittedMember], rows: ServedRows) -> None:
         first = members[0].net.model
         super().__init__(first.n_sparse, first.n_numeric, rows.dim, first.tasks)
         self.numeric_ND = None  # each group's model has its own

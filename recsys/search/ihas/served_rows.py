@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedding.store import Delta, Floats, TableDelta
-from recsys.search.ihas.contender import Fitted
+from recsys.search.ihas.contender import FittedMember
 from recsys.search.supernet import Space, Supernet
 
 Places = npt.NDArray[np.int64]
@@ -29,7 +29,7 @@ class ServedRows:
     """Where a served row has the coordinates of a group; `dim` for those that the group does not keep."""
 
     @staticmethod
-    def of(space: Space, searched: Supernet, members: Sequence[Fitted]) -> ServedRows:
+    def of(space: Space, searched: Supernet, members: Sequence[FittedMember]) -> ServedRows:
         table_of = space.vocabulary.table_of
         kept_G = [_kept(member, table_of) for member in members]
         ends = dict.fromkeys(space.vocabulary.tables, space.dim)
@@ -65,7 +65,7 @@ class ServedRows:
         return Delta(1, True, self.tables)
 
 
-def _kept(member: Fitted, table_of: Mapping[str, str]) -> dict[str, Places]:
+def _kept(member: FittedMember, table_of: Mapping[str, str]) -> dict[str, Places]:
     """The coordinates that a member keeps of each table."""
     masks: dict[str, npt.NDArray[np.bool_]] = {}
     for table, mask_K in zip(table_of.values(), member.mask_FK.numpy() > 0, strict=True):
@@ -80,7 +80,7 @@ def _rows(space: Space, net: Supernet, table: str) -> Floats:
 
 
 def _places(
-    member: Fitted, kept: Mapping[str, Places], starts: Mapping[str, int], table_of: Mapping[str, str], dim: int
+    member: FittedMember, kept: Mapping[str, Places], starts: Mapping[str, int], table_of: Mapping[str, str], dim: int
 ) -> Places:
     mask_FK = member.mask_FK.numpy() > 0
     places_FK = np.full(mask_FK.shape, dim, np.int64)

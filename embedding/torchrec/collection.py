@@ -16,11 +16,9 @@ from typing import Any
 import torch
 from torch import nn
 from torchrec import EmbeddingBagCollection, EmbeddingBagConfig
-from torchrec.distributed.embedding_types import EmbeddingComputeKernel
 from torchrec.distributed.mc_embeddingbag import (
     ManagedCollisionEmbeddingBagCollectionSharder,
 )
-from torchrec.distributed.types import ShardingType
 from torchrec.modules.mc_embedding_modules import ManagedCollisionEmbeddingBagCollection
 from torchrec.modules.mc_modules import ManagedCollisionCollection
 
@@ -28,7 +26,7 @@ from embedding.argument_checks import check_table_name, check_time, tables_by_na
 from embedding.store import Admission, Table
 from embedding.torchrec.ids import CollisionFreeIds
 from embedding.torchrec.sharded_collection import ShardedCollisionFreeEmbeddingBagCollection
-from embedding.torchrec.wrapped import check_collection, check_optimizers, initial_scale
+from embedding.torchrec.wrapped import FUSED, ROW_WISE, check_collection, check_optimizers, check_plan, initial_scale
 from recsys.errors import InvalidValueError
 
 
@@ -125,6 +123,7 @@ class CollisionFreeSharder(ManagedCollisionEmbeddingBagCollectionSharder):  # ty
         device: torch.device | None = None,
         module_fqn: str | None = None,  # noqa: ARG002
     ) -> ShardedCollisionFreeEmbeddingBagCollection:
+        check_plan(params)
         check_optimizers(module._embedding_module, device or torch.device("cpu"))
         return ShardedCollisionFreeEmbeddingBagCollection(
             module,
@@ -138,10 +137,10 @@ class CollisionFreeSharder(ManagedCollisionEmbeddingBagCollectionSharder):  # ty
         )
 
     def sharding_types(self, compute_device_type: str) -> list[str]:  # noqa: ARG002
-        return [ShardingType.ROW_WISE.value]
+        return [ROW_WISE]
 
     def compute_kernels(self, sharding_type: str, compute_device_type: str) -> list[str]:  # noqa: ARG002
-        return [EmbeddingComputeKernel.FUSED.value]  # others keep rows where they cannot be reset
+        return [FUSED]  # others keep rows where they cannot be reset
 
     @property
     def module_type(self) -> type[CollisionFreeEmbeddingBagCollection]:

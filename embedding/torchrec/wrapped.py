@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import partial
 
 import torch
 from torchrec import EmbeddingBagCollection, EmbeddingBagConfig
+from torchrec.distributed.embedding_types import EmbeddingComputeKernel
+from torchrec.distributed.types import ParameterSharding, ShardingType
 from torchrec.modules.embedding_configs import DataType
 
 from recsys.errors import InvalidValueError
 
 _ON_CPU = ("SGD", "Adagrad", "RowWiseAdagrad")
+ROW_WISE, FUSED = ShardingType.ROW_WISE.value, EmbeddingComputeKernel.FUSED.value
 _FRESH = 2
 """PyTorch's count of changes to weights that TorchRec has just made: those of `EmbeddingBag`, then its own."""
 
@@ -41,6 +45,16 @@ def check_optimizers(collection: EmbeddingBagCollection, device: torch.device) -
                 raise InvalidValueError(
                     f"{name}: FBGEMM's CPU kernels have no {kind.__name__}, choose {', '.join(_ON_CPU)}"
                 )
+
+
+def check_plan(params: Mapping[str, ParameterSharding]) -> None:
+    """Raises InvalidValueError for a table that is not row-wise in fused kernels, where rows can be reset."""
+    for name, param in params.items():
+        if (param.sharding_type, param.compute_kernel) != (ROW_WISE, FUSED):
+            raise InvalidValueError(
+                f"table {name!r}: the plan has {param.sharding_type} in {param.compute_kernel} kernels, write "
+                f"{ROW_WISE} in {FUSED} ones or leave the plan out: rows elsewhere could not be reset"
+            )
 
 
 def initial_scale(collection: EmbeddingBagCollection, config: EmbeddingBagConfig) -> float:

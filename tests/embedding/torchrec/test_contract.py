@@ -10,13 +10,29 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from torch.distributed._shard.metadata import ShardMetadata
+from torch.distributed._shard.sharding_spec.api import EnumerableShardingSpec
+from torch.distributed.optim import (  # type: ignore[attr-defined]
+    _apply_optimizer_in_backward as apply_optimizer_in_backward,
+)
 from torchrec import EmbeddingBagCollection, EmbeddingBagConfig, KeyedJaggedTensor, PoolingType
+from torchrec.distributed import DistributedModelParallel
+from torchrec.distributed.embeddingbag import EmbeddingBagCollectionSharder
+from torchrec.distributed.sharding_plan import construct_module_sharding_plan, row_wise
+from torchrec.distributed.types import EmbeddingModuleShardingPlan, ParameterSharding, ShardingPlan
 from torchrec.fx import Tracer
 from torchrec.optim import RowWiseAdagrad
 
-from embedding.torchrec.collection import counters, set_time
+from embedding.torchrec.collection import (
+    CollisionFreeEmbeddingBagCollection,
+    CollisionFreeSharder,
+    counters,
+    set_time,
+)
+from embedding.torchrec.processes.ranks import Ranks
+from embedding.torchrec.sharded_store.sharded_model import shard
 from recsys.errors import InvalidValueError
-from tests.embedding.torchrec.models import DIM, Sparse, bags, collection, histories, model
+from tests.embedding.torchrec.models import CPU, DIM, LR, Sparse, bags, collection, histories, model
 from tests.embedding.torchrec.test_judged import IDS, batches, judge, judge_of_histories, step_by_step, values
 
 pytestmark = pytest.mark.slow
@@ -81,6 +97,55 @@ def test_a_gradient_of_zero_leaves_every_row(make: Any) -> None:
     before = values(each)
     (each(batches(rank=1)[0]).values() * 0).sum().backward()
     np.testing.assert_array_equal(values(each), before)
+
+
+def two_dimensions() -> EmbeddingBagCollection:
+    """A narrow table and a wide one, with a row for each id."""
+    tables = [
+        EmbeddingBagConfig(name=name, embedding_dim=dim, num_embeddings=64, feature_names=[name])
+        for name, dim in (("t", DIM), ("u", 3 * DIM))
+    ]
+    plain = EmbeddingBagCollection(tables=tables, device=torch.device("meta"))
+    apply_optimizer_in_backward(RowWiseAdagrad, plain.parameters(), {"lr": LR})
+    return plain
+
+
+def test_tables_of_mixed_dimensions_learn_what_torchrecs_own_learn() -> None:
+    ours = shard(Sparse(CollisionFreeEmbeddingBagCollection(two_dimensions())), Ranks(None, CPU).group, CPU)
+    plan = construct_module_sharding_plan(
+        two_dimensions(),
+        {"t": row_wise(), "u": row_wise()},
+        EmbeddingBagCollectionSharder(),
+        world_size=1,
+        local_size=1,
+        device_type="cpu",
+    )
+    own = DistributedModelParallel(Sparse(two_dimensions()), device=CPU, plan=ShardingPlan({"sparse": plan}))
+    set_time(ours, 0)
+    every = [[key] for key in range(64)]
+    begun = ours(bags(t=every, u=every)).values().detach()
+    for (_, part), rows in zip(rows_of(own), begun.split([DIM, 3 * DIM], dim=1), strict=True):
+        part.local_shards()[0].tensor.copy_(rows)
+    for batch in batches():
+        both = KeyedJaggedTensor.concat([batch, bags(u=[[key] for key in range(8)])])
+        for each in (ours, own):
+            each(both).values().square().sum().backward()
+    learned = own(bags(t=every, u=every)).values().detach()
+    assert (learned - begun).abs().max() > LR / 10
+    torch.testing.assert_close(ours(bags(t=every, u=every)).values().detach(), learned, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("sharding", "kernel"), [("table_wise", "fused"), ("column_wise", "fused"), ("row_wise", "dense")]
+)
+def test_plans_where_rows_could_not_be_reset_are_refused(sharding: str, kernel: str) -> None:
+    spec = EnumerableShardingSpec([ShardMetadata([0, 0], [64, DIM], "rank:0/cpu")])
+    part = EmbeddingModuleShardingPlan({"t": ParameterSharding(sharding, kernel, [0], spec)})
+    whole = ShardingPlan({"sparse": part})
+    with pytest.raises(InvalidValueError, match=rf"table 't': the plan has {sharding} in {kernel} kernels, write row_"):
+        DistributedModelParallel(
+            Sparse(collection({"t": 64})), device=CPU, plan=whole, sharders=[CollisionFreeSharder()]
+        )
 
 
 def test_remapped_ids_are_rows_within_the_bound_one_an_id() -> None:

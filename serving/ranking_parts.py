@@ -51,7 +51,7 @@ def ranker(settings: Settings, replica: Replica, deadline: float) -> Ranker:
         replica.models,
         replica.entities,
         PopularityScores(replica.catalog),
-        exploration(settings.exploration, settings.temperature),
+        exploration(settings.exploration, settings.temperature, settings.epsilon),
         deadline,
         TaskScore(settings.score),
         settings.seed,

@@ -96,8 +96,10 @@ class ServingSettings:
     or ranked by popularity when it has passed."""
     durable: bool = False
     """Whether an answer waits, for at most `deadline`, until its impression is stored, so that kill -9 loses none."""
-    exploration: Literal["none", "plackett_luce"] = "none"
+    exploration: Literal["none", "plackett_luce", "epsilon"] = "none"
     temperature: Annotated[float, Field(ge=LEAST_TEMPERATURE, lt=math.inf)] = 1.0
+    epsilon: Annotated[float, Field(gt=0, le=1)] = 0.1
+    """Of `epsilon`: the chance of each position to be filled with any item that is left, instead of the best."""
     shadow: list[str] = field(default_factory=list)
     """Models that score what was shown after the answer, for the log alone: challengers."""
     diversity_by: str = ""
@@ -128,11 +130,12 @@ class ServingSettings:
             raise InvalidValueError(
                 f"precision: {self.engine} computes in float32: set engine to openvino, or delete precision"
             )
-        if self.exploration == "none" and self.temperature != 1.0:
-            raise InvalidValueError(
-                f"temperature: {self.temperature} has no effect while exploration is none: set exploration to "
-                "plackett_luce, or delete temperature"
-            )
+        for name, kind, default in (("temperature", "plackett_luce", 1.0), ("epsilon", "epsilon", 0.1)):
+            if self.exploration != kind and getattr(self, name) != default:
+                raise InvalidValueError(
+                    f"{name}: {getattr(self, name)} has no effect while exploration is {self.exploration}: set "
+                    f"exploration to {kind}, or delete {name}"
+                )
 
     def _check_diversity(self) -> None:
         if self.diversity_by:

@@ -117,8 +117,33 @@ class GreedyPolicy:
         ).astype(np.float64)
 
 
-def policy(exploration: str, temperature: float) -> Policy:
+class EpsilonPolicy:
+    """As `GreedyPolicy`, but with probability `epsilon` any of the items that are left.
+
+    >>> EpsilonPolicy(0.3).chances(np.array([[0.5, 0.75, 0.6]])).round(2)
+    array([[0.1 , 0.85, 1.  ]])
+    """
+
+    def __init__(self, epsilon: float) -> None:
+        self._epsilon, self._greedy = epsilon, GreedyPolicy()
+
+    def chances(self, scores_LK: Floats) -> Floats:
+        return self._mixed(self._greedy.chances(scores_LK), np.ones_like(scores_LK, np.float64))
+
+    def expected(self, scores_LK: Floats, values_LK: Floats) -> Floats:
+        return self._mixed(
+            self._greedy.expected(scores_LK, values_LK), _from_here_on(np.asarray(values_LK, np.float64))
+        )
+
+    def _mixed(self, greedy_LK: Floats, sums_LK: Floats) -> Floats:
+        left_K = np.arange(sums_LK.shape[1], 0, -1)
+        return np.asarray((1 - self._epsilon) * greedy_LK + self._epsilon * sums_LK / left_K)
+
+
+def policy(exploration: str, temperature: float, epsilon: float = 0.1) -> Policy:
     """The policy that `[serving] exploration` names."""
+    if exploration == "epsilon":
+        return EpsilonPolicy(epsilon)
     return GreedyPolicy() if exploration == "none" else PlackettLucePolicy(temperature)
 
 

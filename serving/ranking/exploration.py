@@ -1,8 +1,8 @@
 """The order in which a scored list is shown, and its probability, which off-policy evaluation needs.
 
-Propensities are logged per position. Under `Greedy` the order is certain: 1.0 everywhere. Under `PlackettLuce` the
-propensity of a position is the probability of its item given the items above it, so the first is the exact probability
-of that item at that position, and the product over the list is the probability of the whole list.
+Propensities are logged per position. Under `Greedy` the order is certain: 1.0 everywhere. Under `PlackettLuce` and
+`EpsilonGreedy` the propensity of a position is the probability of its item given the items above it, so the first is
+the exact probability of that item at that position, and the product over the list is the probability of the whole list.
 
 Shape suffixes: C candidates, K shown positions.
 """
@@ -97,10 +97,45 @@ class PlackettLuce:
         return drawn, min(max(chance, _SMALLEST_PROPENSITY), 1.0)
 
 
-def exploration(kind: str, temperature: float) -> Exploration:
-    """The policy that a configuration names: `none` or `plackett_luce`."""
+class EpsilonGreedy:
+    """Fills each position with the best item that is left, or, with probability `epsilon`, with any of them.
+
+    >>> EpsilonGreedy(0.3).order(np.array([0.1, 0.9, 0.5]), 2, np.random.default_rng(0))
+    (array([1, 2]), array([0.8 , 0.85]))
+    """
+
+    def __init__(self, epsilon: float) -> None:
+        if not 0 < epsilon <= 1:
+            raise InvalidValueError(f"epsilon is {epsilon}: it must be above 0 and at most 1; without use Greedy")
+        self._epsilon = epsilon
+
+    def order(self, scores_C: Floats, limit: int, rng: np.random.Generator) -> tuple[Positions, Floats]:
+        left, chances = np.argsort(-scores_C, kind="stable").tolist(), []
+        chosen: list[int] = []
+        for _ in range(min(limit, len(left))):
+            place, chance = self._draw(len(left), rng)
+            chosen.append(left.pop(place))
+            chances.append(chance)
+        return np.array(chosen, np.int64), np.array(chances)
+
+    def draw(self, utilities_C: Floats, rng: np.random.Generator) -> tuple[int, float]:
+        left = np.flatnonzero(np.isfinite(utilities_C))
+        best_first = left[np.argsort(-utilities_C[left], kind="stable")]
+        place, chance = self._draw(len(left), rng)
+        return int(best_first[place]), chance
+
+    def _draw(self, left: int, rng: np.random.Generator) -> tuple[int, float]:
+        """The place of one of `left` items, the best of which is at 0, and its propensity."""
+        place = int(rng.integers(left)) if rng.random() < self._epsilon else 0
+        return place, self._epsilon / left + (0.0 if place else 1 - self._epsilon)
+
+
+def exploration(kind: str, temperature: float = 1.0, epsilon: float = 0.1) -> Exploration:
+    """The policy that a configuration names: `none`, `plackett_luce` or `epsilon`."""
     if kind == "none":
         return Greedy()
     if kind == "plackett_luce":
         return PlackettLuce(temperature)
-    raise InvalidValueError(f"exploration is {kind!r}: it must be 'none' or 'plackett_luce'")
+    if kind == "epsilon":
+        return EpsilonGreedy(epsilon)
+    raise InvalidValueError(f"exploration is {kind!r}: it must be 'none', 'plackett_luce' or 'epsilon'")

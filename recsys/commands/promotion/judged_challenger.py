@@ -39,10 +39,10 @@ def judged(config: Config, champion: Version, challenger: Candidate, since: int)
 
 
 def _orders(serving: ServingSettings) -> Policy | VariedOrders | None:
-    """How servers order by scores; None if they vary lists without drawing them."""
+    """How servers order by scores; None if they vary lists whose chances are not known."""
     if not serving.diversity:
-        return policy(serving.exploration, serving.temperature)
-    if serving.exploration == "none":
+        return policy(serving.exploration, serving.temperature, serving.epsilon)
+    if serving.exploration != "plackett_luce":
         return None
     return VariedOrders(Diversity(serving.diversity_by, serving.diversity), serving.temperature)
 

@@ -70,7 +70,7 @@ def evaluate(
 def _rule(config: Config, tasks: Sequence[str]) -> Rule:
     """How a server of this configuration orders."""
     users = [field.name for field in config.features.fields if field.source == "user"]
-    order = policy(config.serving.exploration, config.serving.temperature)
+    order = policy(config.serving.exploration, config.serving.temperature, config.serving.epsilon)
     return Rule(tasks, TaskScore(config.serving.score), order, users[0] if users else None)
 
 

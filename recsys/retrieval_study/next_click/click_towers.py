@@ -44,14 +44,12 @@ vector = 64
 layers = []
 negatives = 256
 temperature = TEMPERATURE
-correction = CORRECTION
+correction = false
 [training]
 sparse_lr = 0.05
 seed = SEED
 """
 """Of every model. `born` is the six hours in which an article came."""
-BATCH = 256
-"""Clicks of a step."""
 BORN = 6 * HOUR
 
 
@@ -61,12 +59,10 @@ class ClickTowers:
     What is known of a request is what was known of the one before it in the session, and what the reader read.
     """
 
-    def __init__(self, clicks: Clicks, temperature: float, correction: bool, seed: int) -> None:
-        values = {"TEMPERATURE": str(temperature), "CORRECTION": str(correction).lower(), "SEED": str(seed)}
-        settings = SETTINGS
-        for name, value in values.items():
-            settings = settings.replace(name, value)
+    def __init__(self, clicks: Clicks, temperature: float, batch: int, seed: int) -> None:
+        settings = SETTINGS.replace("TEMPERATURE", str(temperature)).replace("SEED", str(seed))
         config = parse(settings, Path("recsys.toml"))
+        self._batch = batch
         self._encoder = Encoder(wiring.spec(config))
         self._learner = RetrievalLearner(self._encoder.spec, LocalStore(wiring.tables(config)), config.retrieval, seed)
         self._clicks, self._learned, self._scaling = clicks, 0, Scaling([], [], [])
@@ -76,8 +72,8 @@ class ClickTowers:
         self._values = {name: self._value_ids(name) for name in ("hour", *clicks.context)}
 
     def learn(self, end: int) -> None:
-        for start in range(self._learned, end, BATCH):
-            rows_B = np.arange(start, min(start + BATCH, end))
+        for start in range(self._learned, end, self._batch):
+            rows_B = np.arange(start, min(start + self._batch, end))
             ids = self._requests(rows_B) | self._of_items(self._clicks.items_P[rows_B])
             self._learner.step(clicked_batch(ids), self._scaling)
         self._learned = end

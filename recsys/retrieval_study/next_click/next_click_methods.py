@@ -17,8 +17,8 @@ def _neighbours(sessions: int, count: int) -> Make:
     return lambda clicks, _seed: SessionNeighbours(clicks, sessions, count)
 
 
-def towers_of(temperature: float, correction: bool) -> Make:
-    return lambda clicks, seed: ClickTowers(clicks, temperature, correction, seed)
+def towers_of(temperature: float, batch: int) -> Make:
+    return lambda clicks, seed: ClickTowers(clicks, temperature, batch, seed)
 
 
 METHODS: dict[str, dict[str, Make]] = {
@@ -28,8 +28,9 @@ METHODS: dict[str, dict[str, Make]] = {
         for sessions, count in ((2_000, 100), (2_000, 500), (4_000, 500), (8_000, 500))
     },
     TOWERS: {
-        f"temperature {heat}, {'' if corrected else 'not '}corrected": towers_of(heat, corrected)
-        for heat, corrected in ((0.05, False), (0.1, False), (0.05, True), (0.1, True))
+        f"temperature {heat}, {batch} clicks a step": towers_of(heat, batch)
+        for batch in (256, 1024)
+        for heat in (0.05, 0.1)
     },
     FROZEN: {},
 }

@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from recsys.off_policy.estimates import Contributions, DrawnLists, contributions, mean
-from recsys.off_policy.policies import Floats, GreedyPolicy, PlackettLucePolicy, Policy
-from serving.ranking.exploration import PlackettLuce
+from recsys.off_policy.policies import EpsilonPolicy, Floats, GreedyPolicy, PlackettLucePolicy, Policy
+from serving.ranking.exploration import EpsilonGreedy, PlackettLuce
 
 LOGGING = np.array([0.2, 0.5, 0.7, 0.4])
 TARGET = np.array([0.6, 0.3, 0.5, 0.55])
@@ -42,7 +42,9 @@ def every_order(policy: Policy, top: int) -> tuple[Contributions, Floats, float]
 
 
 @pytest.mark.parametrize(
-    "policy", [PlackettLucePolicy(1.0), PlackettLucePolicy(0.2), GreedyPolicy()], ids=["wide", "narrow", "greedy"]
+    "policy",
+    [PlackettLucePolicy(1.0), PlackettLucePolicy(0.2), GreedyPolicy(), EpsilonPolicy(0.3)],
+    ids=["wide", "narrow", "greedy", "epsilon"],
 )
 @pytest.mark.parametrize("top", [1, 2, 4])
 def test_over_all_orders_ips_and_dr_are_the_targets_value(policy: Policy, top: int) -> None:
@@ -58,6 +60,8 @@ def test_the_chances_are_those_that_serving_logs() -> None:
     for seed in range(20):
         order, propensities = PlackettLuce(0.7).order(scores, 5, np.random.default_rng(seed))
         assert PlackettLucePolicy(0.7).chances(scores[order][None])[0] == pytest.approx(propensities)
+        order, propensities = EpsilonGreedy(0.7).order(scores + np.arange(5) / 100, 5, np.random.default_rng(seed))
+        assert EpsilonPolicy(0.7).chances((scores + np.arange(5) / 100)[order][None])[0] == pytest.approx(propensities)
 
 
 def test_a_greedy_policy_with_equal_scores_takes_any_of_them() -> None:

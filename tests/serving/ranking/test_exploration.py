@@ -11,7 +11,14 @@ from hypothesis import strategies as st
 
 from recsys.errors import InvalidValueError
 from serving.ranking.diversity import Diversity
-from serving.ranking.exploration import LEAST_TEMPERATURE, Greedy, PlackettLuce, exploration
+from serving.ranking.exploration import (
+    LEAST_TEMPERATURE,
+    EpsilonGreedy,
+    Exploration,
+    Greedy,
+    PlackettLuce,
+    exploration,
+)
 
 SCORES_C = np.array([0.9, 0.5, 0.2, 0.7])
 
@@ -36,9 +43,10 @@ def test_propensities_are_those_of_the_definition(temperature: float) -> None:
 
 
 @pytest.mark.slow
-def test_lists_are_drawn_as_often_as_their_propensity_says() -> None:
+@pytest.mark.parametrize("policy", [PlackettLuce(2.0), EpsilonGreedy(0.4)], ids=["plackett_luce", "epsilon"])
+def test_lists_are_drawn_as_often_as_their_propensity_says(policy: Exploration) -> None:
     """The product of a list's propensities is its probability; over 40,000 draws within five standard errors."""
-    policy, rng, draws = PlackettLuce(2.0), np.random.default_rng(1), 40_000
+    rng, draws = np.random.default_rng(1), 40_000
     seen: Counter[tuple[int, ...]] = Counter()
     stated: dict[tuple[int, ...], float] = {}
     for _ in range(draws):
@@ -88,7 +96,23 @@ def test_ranking_keeps_the_order_of_equals_and_is_certain() -> None:
     assert propensities_K.tolist() == [1, 1, 1]
 
 
+def test_epsilon_is_the_chance_of_any_item_that_is_left() -> None:
+    policy, rng = EpsilonGreedy(0.4), np.random.default_rng(0)
+    for _ in range(50):
+        order_K, propensities_K = policy.order(SCORES_C, 4, rng)
+        best_first, expected = [0, 3, 1, 2], []
+        for item in order_K.tolist():
+            expected.append(0.4 / len(best_first) + 0.6 * (item == best_first[0]))
+            best_first.remove(item)
+        assert propensities_K.tolist() == pytest.approx(expected)
+    drawn = [policy.draw(np.array([-np.inf, 0.2, 0.1]), rng) for _ in range(100)]
+    assert set(drawn) == {(1, 0.8), (2, 0.2)}
+
+
 def test_a_wrong_policy_is_named() -> None:
+    for epsilon in (0.0, 1.1, float("nan")):
+        with pytest.raises(ValueError, match="above 0 and at most 1"):
+            exploration("epsilon", epsilon=epsilon)
     with pytest.raises(ValueError, match="plackett_luce"):
         exploration("greedy", 1.0)
     with pytest.raises(ValueError, match="at least 1e-06"):

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from recsys.config.mapped_files import unused_mapping
 from recsys.config.sections.catalog import CatalogSection
 from recsys.config.sections.experiments import ExperimentSection, HoldoutSection
-from recsys.config.sections.features import FeaturesSection
+from recsys.config.sections.features import FeaturesSection, FieldSection
 from recsys.config.sections.item_sets import ItemSetsSection
 from recsys.config.sections.item_to_item import ItemToItemSection
 from recsys.config.sections.learning.fit import FitSection
@@ -24,6 +24,7 @@ from recsys.config.sections.log import LogSection
 from recsys.config.sections.project import ProjectSection
 from recsys.config.sections.redis import RedisSection
 from recsys.config.sections.section import Section, error_at, reader, section_of
+from recsys.config.without_effect import without_effect
 from serving.experiments.traffic import Holdout
 from serving.settings import ServingSettings
 from streaming.join.labeled_impression import MAX_TASKS
@@ -86,6 +87,10 @@ class AllSections(Section):
             if all(field.to_field().of_item for field in self.features.fields):
                 message = "needs a field of the user: add one with source `user` to features.fields"
                 raise error_at(("retrieval", "two_tower"), message)
+            for field in map(FieldSection.to_field, self.features.fields):
+                if field.of_item and field.streamed is not None:
+                    message = f"cannot read {field.source}: it changes with time, and a published vector does not. "
+                    raise error_at(("retrieval", "two_tower"), f"{message}Delete field {field.name!r}, or write false")
             if self.training.workers > 1:
                 message = "needs training.workers = 1: train with one worker, or leave it out"
                 raise error_at(("retrieval", "two_tower"), message)
@@ -140,18 +145,8 @@ class AllSections(Section):
         for number, name in enumerate(names):
             if name in names[:number]:
                 raise error_at(("experiments", number), f"there is another experiment {name!r}: choose another name")
-            for n, arm in enumerate(self.experiments[number].arms):
-                if arm.diversity is not None and not self.serving.diversity_by:
-                    place = ("experiments", number, "arms", n, "diversity")
-                    raise error_at(place, "has no effect without serving.diversity_by: set that, or delete this")
-                if arm.prerank is not None and not self.serving.prerank:
-                    place = ("experiments", number, "arms", n, "prerank")
-                    raise error_at(place, "has no effect without serving.prerank: set that, or delete this")
-        if self.holdout.share and not self.experiments:
-            raise error_at(("holdout", "share"), "has no effect: there are no [[experiments]]. Add one, or delete it")
-        if self.serving.shares.get("basket") and not (self.item_sets.feature or self.item_sets.mined):
-            message = "basket has no effect without item_sets.feature, which names the sets: set that, or delete this"
-            raise error_at(("serving", "shares"), message)
+        for place, message in without_effect(self):
+            raise error_at(place, message)
         if self.item_sets.mined and not self.item_to_item.enabled:
             message = "there is nothing to mine sets from without item_to_item.enabled: set that, or delete this"
             raise error_at(("item_sets", "mined"), message)

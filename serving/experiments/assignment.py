@@ -17,6 +17,8 @@ CHAMPION = keys.CHAMPION
 POPULARITY = "popularity"
 """The model of an arm that ranks by popularity, without a published model."""
 
+LEAST_SHARE = 1e-9
+"""Of the users, that an arm has: with less it never gets any."""
 _RULE = "rendezvous"
 """How users are assigned: counts of another rule are of another split."""
 
@@ -92,6 +94,12 @@ class Experiment:
             raise InvalidValueError(f"experiment {self.name!r}: two arms have the same name in {names}")
         if any(not arm.weight > 0 for arm in self.arms):
             raise InvalidValueError(f"experiment {self.name!r}: weights must be positive; remove an arm to disable it")
+        total = sum(arm.weight for arm in self.arms)
+        if idle := [arm.name for arm in self.arms if not arm.weight / total >= LEAST_SHARE]:
+            raise InvalidValueError(
+                f"experiment {self.name!r}: arm {idle[0]!r} gets less than one user in a billion; raise its weight, or "
+                "remove it"
+            )
         for setting in ("score", "diversity", "prerank"):
             if odd := [arm.name for arm in self.arms if getattr(arm, setting) and arm.model == POPULARITY]:
                 raise InvalidValueError(

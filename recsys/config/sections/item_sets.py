@@ -30,4 +30,8 @@ class ItemSetsSection(Section):
             raise error_at(("feature",), f"{self.feature!r} is no feature of items: write it as item.recipes")
         if self.feature and self.mined:
             raise error_at(("mined",), "sets are named by item_sets.feature already: delete one of both")
+        if not (self.feature or self.mined) and self.members != type(self).model_fields["members"].default:
+            raise error_at(
+                ("members",), "has no effect without feature or mined, which make the sets. Set one, or delete this"
+            )
         return self

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
-from recsys.config.sections.section import Count, Section
+from recsys.config.sections.section import Count, Section, error_at
 from recsys.config.units import Duration, milliseconds
 
 
@@ -27,3 +27,10 @@ class ItemToItemSection(Section):
     """Most neighbours of an item."""
     clicks: Annotated[int, Field(ge=2)] = 20
     """Most latest clicks of a user."""
+
+    @model_validator(mode="after")
+    def _effective(self) -> Self:
+        for name, field in type(self).model_fields.items():
+            if not self.enabled and getattr(self, name) != field.default:
+                raise error_at((name,), "has no effect while enabled is false. Set enabled = true, or delete it")
+        return self

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping as Names
 from datetime import datetime
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
@@ -138,6 +138,11 @@ class MappingSection(Section):
         return self
 
 
+def _covers(pattern: str, other: str) -> bool:
+    """Whether `pattern` fits all files that `other` fits, as far as stars tell."""
+    return not set("?[") & set(pattern) and "**" not in other and PurePath(other).match(pattern)
+
+
 class LogSection(Section):
     """The event log, and which events it accepts."""
 
@@ -175,11 +180,12 @@ class LogSection(Section):
     @classmethod
     def _reachable(cls, mapping: list[MappingSection]) -> list[MappingSection]:
         patterns = list(dict.fromkeys(one.files for one in mapping))
-        if "*" in patterns[:-1]:
-            raise InvalidValueError(
-                f"the mapping of {patterns[patterns.index('*') + 1]!r} is never used, because the one of '*' before it "
-                "fits every file; put it last"
-            )
+        for number, later in enumerate(patterns):
+            if earlier := next((one for one in patterns[:number] if _covers(one, later)), None):
+                raise InvalidValueError(
+                    f"the mapping of {later!r} is never used, because the one of {earlier!r} before it fits all its "
+                    "files; put that one last"
+                )
         return mapping
 
     def mappings(self, file: Path) -> list[MappingSection]:

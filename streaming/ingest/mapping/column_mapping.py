@@ -42,6 +42,15 @@ _NEEDED: Final[dict[Shape, tuple[str, ...]]] = {
 }
 _DONE: Final = ("interaction", "feedback")
 _NESTED: Final = ("features", "item_features", "actions")
+_OPTION_OF: Final[dict[str, tuple[Shape, ...]]] = {
+    "separator": ("impression", "user", "item", "shown", "feedback"),
+    "label_separator": ("impression",),
+    "anonymous": ("impression", "shown"),
+    "repeated_items": ("impression", "shown"),
+    "negatives_within": ("feedback",),
+    "seed": ("feedback",),
+}
+"""The kinds of rows that an option says something of."""
 _WITHOUT_LISTS: Final = "; kind = 'feedback' is for what users did where nobody knows the list (docs/events.md)"
 NULLS: Final = ("", "null", "NULL", "nan", "NaN", "None", r"\N")
 """Default words for a missing value."""
@@ -116,6 +125,7 @@ class Mapping:
             raise InvalidValueError("apart: this is for rows of kind 'shown' with a column for `id`")
         if "time" in self.columns and self.start is not None:
             raise InvalidValueError("start: a column has the times already; remove one of the two")
+        self._check_effects()
         if not self.separator:
             raise InvalidValueError("separator: the values of a list need something between them")
         if self.action and self.kind not in _DONE:
@@ -134,6 +144,20 @@ class Mapping:
             raise InvalidValueError("time_of_day: say which column has the day with `time`, in place of `start`")
         if self.time_of_day_format and TIME_OF_DAY not in self.columns:
             raise InvalidValueError("time_of_day_format: no column is mapped to `time_of_day`")
+
+    def _check_effects(self) -> None:
+        """Raises InvalidValueError for an option that does nothing with rows of this kind."""
+        for name, kinds in _OPTION_OF.items():
+            if self.kind not in kinds and getattr(self, name) != type(self).__dataclass_fields__[name].default:
+                raise InvalidValueError(
+                    f"{name}: has no effect on {self._what}, it is for {' and '.join(kinds)}; delete it"
+                )
+        if self.positive_values and not any(name.startswith("actions.") for name in self.columns):
+            raise InvalidValueError("positive_values: has no effect without a column for actions.NAME; delete it")
+        if self.start is None and self.interval != type(self).interval:
+            raise InvalidValueError("interval: has no effect without start; set start, or delete it")
+        if empty := [column for column, values in self.where.items() if not values]:
+            raise InvalidValueError(f"where: no row has one of no values in {empty[0]!r}; name some, or delete it")
 
     @property
     def _what(self) -> str:

@@ -29,9 +29,10 @@ def explain(line: bytes, error: Exception) -> str:
     if not isinstance(error, msgspec.DecodeError):
         return reason
     try:
-        return _named(json.loads(line, parse_constant=_Constant, parse_int=_integer), reason)
+        found = _named(json.loads(line, parse_constant=_Constant, parse_int=_integer), reason)
     except (ValueError, RecursionError):
         return reason
+    return found.encode("utf-8", "backslashreplace").decode()  # Python's parser reads half a surrogate pair as text
 
 
 def _first_not_utf8(line: bytes, error: UnicodeDecodeError) -> int:
@@ -60,7 +61,7 @@ def _named(event: Any, reason: str) -> str:
             return f"{path}: {value} is not a number that JSON has"
         if isinstance(value, float) and isinf(value):
             return f"{path}: a number out of range"
-    for where in ("features", "item_features"):
+    for where in ("features", "item_features") if isinstance(event, dict) else ():
         for name, value in event[where].items() if isinstance(event.get(where), dict) else ():
             if where == "item_features" and not isinstance(value, list):
                 return f"{where}.{name}: Expected an array with one value per item"

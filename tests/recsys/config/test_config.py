@@ -508,3 +508,68 @@ def test_how_long_events_are_kept_is_for_logs_in_files() -> None:
     wrong = problem('[log]\nurl = "kafka://a:1/b"\nkeep = "30d"\n')
     assert "log.keep: is for a log in files: delete it; " in wrong
     assert "retention.ms" in wrong
+
+
+FIELDS = (
+    'fields = [{ name = "item", source = "item" }, { name = "n", kind = "numeric", source = "item.rate(click, 1h)" }]'
+)
+ARMS = "[[experiments]]\nname = 'a'\narms = [{ name = 'x' }, { name = 'y', weight = 1e-30 }]\n"
+WITHOUT_EFFECT = {
+    "[item_to_item]\nwindow = '2d'\n": "item_to_item.window: has no effect while enabled is false",
+    "[item_to_item]\nenabled = true\n": "item_to_item.enabled: has no effect: item_to_item and history have no share",
+    "[serving]\nshares = { history = 1.0 }\n": "shares: history has no effect while item_to_item.enabled is false",
+    "[item_sets]\nmembers = 9\n": "item_sets.members: has no effect without feature",
+    "[item_sets]\nfeature = 'item.a'\n": "item_sets.feature: has no effect: basket has no share",
+    "[retrieval]\ntwo_tower = true\n[serving]\nshares = { recent = 1.0 }\n": "retrieval.two_tower: has no effect",
+    "[retrieval]\ntwo_tower = true\nnegatives = 0\npool = 9\n": "retrieval.pool: has no effect without negatives",
+    f"[features]\n{FIELDS}\n[retrieval]\ntwo_tower = true\n": "retrieval.two_tower: needs a field of the user",
+    "[features]\ncounted = 9\n": "features.counted: has no effect: the stream computes no field",
+    "[training]\ncold_folder = 'x'\n": "training.cold_folder: has no effect: no table has a cold_capacity",
+    "[training]\nkeep_run = '1s'\n": "training.keep_run: is less than the minute in which servers leave a run",
+    "[holdout]\nsalt = 'x'\n": "holdout.salt: has no effect: nobody is held out",
+    "[tune.settings]\n'model.rank' = [1, 2]\n": "is an option of none of the models that are tried: autoint",
+    ARMS: "arm 'y' gets less than one user in a billion",
+}
+
+
+@pytest.mark.parametrize(("text", "message"), WITHOUT_EFFECT.items())
+def test_a_setting_that_does_nothing_beside_the_others_is_an_error(text: str, message: str) -> None:
+    assert message in problem(text)
+
+
+def test_two_towers_do_not_read_what_changes_of_an_item_with_time() -> None:
+    fields = FIELDS.replace("[{", '[{ name = "user", source = "user" }, {')
+    assert "cannot read item.rate(click, 1h): it changes with time" in problem(
+        f"[features]\n{fields}\n[retrieval]\ntwo_tower = true\n"
+    )
+
+
+COLUMNS = "columns = { time = 't', impression = 'i', item = 'x' }\n"
+MAPPING = f"[[log.mapping]]\nkind = 'interaction'\n{COLUMNS}"
+
+
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ("seed = 3", "seed: has no effect on an event of kind 'interaction', it is for feedback"),
+        ("negatives_within = '2h'", "negatives_within: has no effect on an event of kind 'interaction'"),
+        ("label_separator = '-'", "label_separator: has no effect on an event of kind 'interaction'"),
+        ("separator = ';'", "separator: has no effect on an event of kind 'interaction'"),
+        ("anonymous = 'request'", "anonymous: has no effect on an event of kind 'interaction'"),
+        ("repeated_items = 'last'", "repeated_items: has no effect on an event of kind 'interaction'"),
+        ("positive_values = ['1']", "positive_values: has no effect without a column for actions.NAME"),
+        ("interval = '2s'", "interval: has no effect without start"),
+        ("where = { a = [] }", "where: no row has one of no values in 'a'"),
+    ],
+)
+def test_an_option_that_says_nothing_of_such_rows_is_an_error(option: str, message: str) -> None:
+    assert message in problem(f"{MAPPING}{option}\n")
+
+
+@pytest.mark.parametrize(
+    ("first", "second"), [("*.csv", "clicks.csv"), ("*.csv", "a/*.csv"), ("*s.csv", "*clicks.csv")]
+)
+def test_a_mapping_behind_a_wider_one_is_an_error(first: str, second: str) -> None:
+    wide, narrow = (f"{MAPPING}files = '{pattern}'\n" for pattern in (first, second))
+    assert f"the mapping of {second!r} is never used, because the one of {first!r}" in problem(wide + narrow)
+    assert len(parse(narrow + wide, TEMPLATE).log.mapping) == 2

@@ -39,6 +39,8 @@ source = "user.recent(click, 5)"
 table = "what"
 [item_to_item]
 enabled = true
+[serving]
+shares = { item_to_item = 0.5, popular = 0.5 }
 [training]
 batch_size = 4
 wait = '5s'

@@ -155,6 +155,8 @@ def test_a_damaged_line_spares_its_neighbours(given_events: list[Event], data: s
         ),
         (b'{"type":"user","time":1,"user":"\xff","features":{}}', "not UTF-8 at byte 32"),
         (b'{"type":"user","time":1,"user":"\\ud800","features":{}}', "malformed"),
+        (b'{"type":"user","time":1,"user":"u","features":{"\\ud800":{}}}', r"^features.\\ud800: Expected"),
+        (b'"\\ud800"', "truncated"),
         (b"[" * 100_000, "Expected `object`"),
         (b'{"type":"user","time":1,"user":"u","features":{"x":' + b"[" * 100_000, "features"),
         ({**INTERACTION, "item": "x" * 513}, r"length <= 512 - at `\$.item`"),

@@ -99,6 +99,13 @@ class TrainingSection(Section):
     def _names_a_model(cls, name: str) -> str:
         return ModelKeys(name).model
 
+    @field_validator("keep_run")
+    @classmethod
+    def _lets_servers_change(cls, keep: int) -> int:
+        if keep < milliseconds("1m"):
+            raise InvalidValueError('is less than the minute in which servers leave a run: write "1m" or more')
+        return keep
+
     @field_validator("checkpoint_every", mode="before")
     @classmethod
     def _counts_steps(cls, value: object) -> object:

@@ -1,0 +1,78 @@
+"""Settings that do nothing beside the others. Each is an error, so that nobody waits for what it should do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from recsys.config.sections.learning.models import SECTIONS
+
+if TYPE_CHECKING:
+    from recsys.config.all_sections import AllSections
+
+Found = Iterator[tuple[tuple[int | str, ...], str]]
+"""The place of a setting, and what is wrong with it."""
+
+
+def without_effect(config: AllSections) -> Found:
+    """Settings of one section that have no effect because of another section."""
+    yield from _features(config)
+    yield from _candidates(config)
+    yield from _experiments(config)
+    yield from _tuned(config)
+
+
+def _features(config: AllSections) -> Found:
+    features, training = config.features, config.training
+    changed = features.counted != type(features).model_fields["counted"].default
+    if changed and all(field.to_field().streamed is None for field in features.fields):
+        yield ("features", "counted"), "has no effect: the stream computes no field. Add one, or delete it"
+    cold = any(table.cold_capacity for table in (features.defaults, *features.tables.values()))
+    if not cold and training.cold_folder != type(training).model_fields["cold_folder"].default:
+        yield ("training", "cold_folder"), "has no effect: no table has a cold_capacity. Set one, or delete it"
+
+
+def _candidates(config: AllSections) -> Found:
+    """A source without a share, and a share without its source."""
+    shares, sets = config.serving.shares, config.item_sets
+    if shares.get("basket") and not (sets.feature or sets.mined):
+        message = "basket has no effect without item_sets.feature, which names the sets: set that, or delete this"
+        yield ("serving", "shares"), message
+    visits = [name for name in ("item_to_item", "history") if shares.get(name)]
+    if visits and not config.item_to_item.enabled:
+        message = f"{visits[0]} has no effect while item_to_item.enabled is false: set it, or delete this"
+        yield ("serving", "shares"), message
+    unasked = "has no effect: {} no share in serving.shares. Give a share, or delete it"
+    if config.item_to_item.enabled and not (visits or sets.mined):
+        yield ("item_to_item", "enabled"), unasked.format("item_to_item and history have")
+    if (sets.feature or sets.mined) and not shares.get("basket"):
+        yield ("item_sets", "feature" if sets.feature else "mined"), unasked.format("basket has")
+    if config.retrieval.two_tower and not (shares.get("two_tower") or config.serving.prerank):
+        yield ("retrieval", "two_tower"), unasked.format("two_tower has")
+
+
+def _experiments(config: AllSections) -> Found:
+    for number, experiment in enumerate(config.experiments):
+        for n, arm in enumerate(experiment.arms):
+            place = ("experiments", number, "arms", n)
+            if arm.diversity is not None and not config.serving.diversity_by:
+                yield (*place, "diversity"), "has no effect without serving.diversity_by: set that, or delete this"
+            if arm.prerank is not None and not config.serving.prerank:
+                yield (*place, "prerank"), "has no effect without serving.prerank: set that, or delete this"
+    held_out = config.holdout
+    if held_out.share and not config.experiments:
+        yield ("holdout", "share"), "has no effect: there are no [[experiments]]. Add one, or delete it"
+    if not held_out.share and held_out.salt != type(held_out)().salt:
+        yield ("holdout", "salt"), "has no effect: nobody is held out. Set share, or delete it"
+
+
+def _tuned(config: AllSections) -> Found:
+    """Options of models that are not tried."""
+    models = config.tune.models or [config.model.name]
+    for name in config.tune.settings:
+        section, _, option = name.partition(".")
+        if section == "model" and not any(option in SECTIONS[model].model_fields for model in models):
+            message = (
+                f"is an option of none of the models that are tried: {', '.join(models)}. Name its model, or delete it"
+            )
+            yield ("tune", "settings", name), message

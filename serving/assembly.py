@@ -73,7 +73,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer, siblings: 
         time.perf_counter,
         parts.connections,
         settings.cors_origins,
-        parts.replica.start if siblings is None else partial(_load, parts.replica),
+        parts.replica.start if siblings is None else partial(_load, parts.replica, settings),
         stack.close,
         console.app(),
         partial(_beside, console, processes),
@@ -231,10 +231,10 @@ def _console(
     )
 
 
-def _load(replica: Replica) -> None:
+def _load(replica: Replica, settings: Settings) -> None:
     replica.start()
     if not replica.wait(_LOAD_TIMEOUT):
-        _logger.warning("Redis has not answered for %.0f s: serving with what there is", _LOAD_TIMEOUT)
+        _logger.warning("%s; serving with what there is", settings.unanswered(_LOAD_TIMEOUT))
 
 
 @asynccontextmanager

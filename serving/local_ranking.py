@@ -62,8 +62,7 @@ class LocalRanking:
         self._replica.start()
         if not self._replica.wait(_CATCH_UP):
             self.close()
-            where = settings.redis_url or settings.redis_folder
-            raise UnavailableError(f"Redis at {where} has not answered for {_CATCH_UP:.0f} s: is it running?")
+            raise UnavailableError(settings.unanswered(_CATCH_UP))
 
     @property
     def missing(self) -> Mapping[str, str]:

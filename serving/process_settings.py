@@ -49,3 +49,8 @@ class Settings(ServingSettings):
     def models(self) -> list[str]:
         """The published models that the arms rank with."""
         return sorted({arm.model for experiment in self.experiments for arm in experiment.arms} - {POPULARITY})
+
+    def unanswered(self, seconds: float) -> str:
+        """What to say when Redis has not answered for so long. Its URL has no password in it."""
+        where = self.redis_url or f"folder {self.redis_folder}"
+        return f"Redis at {where} has not answered for {seconds:.0f} s: see that it runs, and that [redis] names it"

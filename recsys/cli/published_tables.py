@@ -54,7 +54,8 @@ def coat(data: Path, seeds: int, out: Path) -> None:
 
     IPS, SNIPS, doubly robust learning and kernel balancing, with controls.
 
-    DATA is the folder of Coat's four .ascii files, from https://www.cs.cornell.edu/~schnabts/mnar/.
+    DATA is the folder with train.ascii, test.ascii, user_features.ascii and item_features.ascii of Coat, from
+    https://www.cs.cornell.edu/~schnabts/mnar/.
     """
     from recsys.commands.offline.reproduce import coat as run
 

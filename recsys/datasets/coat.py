@@ -16,7 +16,8 @@ from recsys.errors import InvalidValueError, file_errors
 
 Ratings = npt.NDArray[np.int64]
 
-WHERE = "Coat can be had at https://www.cs.cornell.edu/~schnabts/mnar/"
+FILES = ("train.ascii", "test.ascii", "user_features.ascii", "item_features.ascii")
+WHERE = f"Coat is {', '.join(FILES)} in one folder, from https://www.cs.cornell.edu/~schnabts/mnar/"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,8 +34,7 @@ def coat(folder: Path | str) -> Coat:
     """Read the four `.ascii` files. Raises FileError, or InvalidValueError if their sizes do not agree."""
     folder = Path(folder)
     found = []
-    for name in ("train", "test", "user_features", "item_features"):
-        path = folder / f"{name}.ascii"
+    for path in (folder / name for name in FILES):
         with file_errors(WHERE, path):
             text = path.read_text("ascii")
         try:

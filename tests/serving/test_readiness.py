@@ -54,6 +54,13 @@ def test_the_first_ranking_is_the_models(client: RedisClient, redis_folder: Path
     assert len(answer["items"]) == 10
 
 
+def test_a_redis_that_does_not_answer_is_named() -> None:
+    assert "Redis at redis://127.0.0.1:7/1 has not answered for 30 s: see that it runs" in Settings(
+        redis_url="redis://127.0.0.1:7/1"
+    ).unanswered(30)
+    assert "Redis at folder run/redis has not" in Settings().unanswered(30)
+
+
 @pytest.mark.slow
 def test_a_warm_process_compiles_nothing_more() -> None:
     code = "from tests.serving.test_readiness import compiled_late; print(compiled_late())"

@@ -62,7 +62,7 @@ def run(folder: Path, keep: bool, data: Path | None = None) -> None:
             live.close()  # so that their memory is free for the replay
         _step(console, 5, f"Replay the whole log: frozen against online after {SPLIT}")
         _replay(folder, config_path, data)
-        _outlook(console, folder, time.monotonic() - started)
+        _outlook(console, time.monotonic() - started)
         if keep:
             console.print(f"Still serving on http://127.0.0.1:{port}/docs, with the console at")
             console.print(f"http://127.0.0.1:{port}/console. Ctrl-C stops it.")
@@ -101,14 +101,14 @@ def _step(console: Console, number: int, title: str) -> None:
     console.rule(Text(f"{number}. {title}", style="bold"), align="left")
 
 
-def _outlook(console: Console, folder: Path, seconds: float) -> None:
+def _outlook(console: Console, seconds: float) -> None:
     console.print()
     console.rule(Text("Your own data", style="bold"), align="left")
     console.print("source .venv/bin/activate")
     console.print("recsys init --from clicks.csv     # proposes recsys.toml for your file: read its comments")
     console.print("recsys ingest clicks.csv")
     console.print("recsys train                      # and in another shell: recsys serve")
-    console.print(f"\nReport: {folder / 'replay' / 'report.html'}   ({seconds:.0f} s)")
+    console.print(f"\nThe demo took {seconds:.0f} s.")
 
 
 def _command(*arguments: object) -> list[str]:

@@ -13,6 +13,7 @@ from rich.table import Table
 from rich.text import Text
 
 from recsys.client import Client as Server
+from recsys.commands.output.terminal import say
 from recsys.errors import InvalidValueError, UnavailableError
 from serving.api.messages.schemas import RankResponse
 from streaming.events.schema import Interaction
@@ -79,7 +80,8 @@ class MovieClient:
         return _ranked(self._server.recommend(user, count=count))
 
     def rank(self, user: str, items: list[str]) -> RankedItems:
-        return _ranked(self._server.rank(user, items))
+        """As it would be shown now: nobody sees it, so that it is no impression and nothing is learned from it."""
+        return _ranked(self._server.rank(user, items, log=False))
 
     def like(self, impression: str, items: list[str]) -> None:
         now = time.time_ns() // 1_000_000
@@ -101,14 +103,26 @@ def show_change(client: MovieClient, console: Console) -> None:
     console.print(f"{user!r} is in the arm {first.arm!r}.")
     before = _settled(client, user, first.items)
     liked = [item for item in before.items if GENRE in client.genres(item)][:LIKES] or before.items[:LIKES]
-    console.print(f"Likes: {', '.join(client.title(item) for item in liked)}")
-    client.like(before.impression, liked)
+    console.print(f"Likes, of the {len(before.items)} films shown: {', '.join(client.title(item) for item in liked)}")
+    client.like(first.impression, liked)
     posted = time.monotonic()
     after = _changed(client, user, before)
     seconds = time.monotonic() - posted
     console.print(_side_by_side(client, before, after))
+    say(console, _what_is_seen(before, after, liked))
     console.print(f"From posting the likes to a changed score: {seconds * 1000:.0f} ms", style="bold")
     console.print(_recommended(client, client.recommend(user, SHOWN)))
+
+
+def _what_is_seen(before: RankedItems, after: RankedItems, liked: list[str]) -> str:
+    """Why scores move as they do."""
+    gains = {item: score - before.scores[item] for item, score in after.scores.items()}
+    mean = sum(gains[item] for item in liked) / len(liked)
+    fell = sum(gain < 0 for gain in gains.values())
+    return (
+        f"Liked films: {mean:+.3f} in the mean. Of all {len(gains)} shown, {fell} fell: what is shown and not liked is "
+        "learned as well, likes teach what this user wants of films like them."
+    )
 
 
 def _recommended(client: MovieClient, answer: RankedItems) -> Table:

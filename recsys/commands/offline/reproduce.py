@@ -11,11 +11,11 @@ import msgspec
 import numpy as np
 import pyarrow as pa
 from rich.box import SIMPLE_HEAD
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedColumn
 from rich.table import Table
 
 from recsys.commands.options.output_folder import check_out
-from recsys.commands.output.terminal import plain_column, plain_console, say
+from recsys.commands.output.steps import steps
+from recsys.commands.output.terminal import plain_console, say
 from recsys.commands.stopping import STOPPED, resumable, stopping
 from recsys.datasets.coat import coat as read_coat
 from recsys.datasets.holding import holding
@@ -199,15 +199,13 @@ def _computed(study: Study[Result], out: Path, name: str) -> Result:
         out.mkdir(parents=True, exist_ok=True)
         if path.exists():
             result = result.from_json(path.read_bytes())
-    columns = BarColumn(), MofNCompleteColumn(), plain_column("{task.description}"), TimeElapsedColumn()
     console = plain_console()
-    with resumable(console), Progress(*columns, console=console) as bar:
-        task = bar.add_task("", total=len(study.tasks), completed=len(result.rows))
-        for row in study.rows(result, lambda doing: bar.update(task, description=doing)):
+    with resumable(console), steps(console, len(study.tasks), len(result.rows)) as shown:
+        for row in study.rows(result, shown.doing):
             result = msgspec.structs.replace(result, rows=(*result.rows, row))
             with file_errors("the results (--out)", path):
                 _replace(path, result.to_json())
-            bar.advance(task)
+            shown.advance()
     return result
 
 

@@ -53,8 +53,8 @@ def test_an_empty_folder_and_that_of_an_earlier_demo_are_replaced(tmp_path: Path
     assert not (folder / "old").exists()
 
 
-def test_it_closes_with_the_way_to_data_of_ones_own(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    demo._outlook(plain_console(), tmp_path, 1.0)
+def test_it_closes_with_the_way_to_data_of_ones_own(capsys: pytest.CaptureFixture[str]) -> None:
+    demo._outlook(plain_console(), 1.0)
     said = capsys.readouterr().out
     assert said.index("recsys init --from") < said.index("recsys ingest") < said.index("recsys train")
 
@@ -85,6 +85,8 @@ def test_the_ranking_changes_and_the_replay_is_written(
         assert f"{number}. " in said
     assert "is in the arm 'online'" in said
     assert "From posting the likes to a changed score:" in said
+    assert "fell: what is shown and not liked is learned as well" in said
+    assert said.count("report.html") == 1
     assert "[green]" not in said
     found = ReplayResult.from_json((folder / "replay" / "result.json").read_bytes())
     assert [arm.name for arm in found.arms] == ["frozen", *(f"online@{refresh}" for refresh in demo.REFRESH)]

@@ -66,6 +66,7 @@ def test_a_folder_without_coat_says_where_it_is_from(tmp_path: Path) -> None:
     done = CliRunner().invoke(main, ["reproduce", "coat", str(tmp_path)])
     assert done.exit_code != 0
     assert "schnabts/mnar" in done.output
+    assert "train.ascii, test.ascii, user_features.ascii, item_features.ascii" in done.output
 
 
 def test_naive_bayes_needs_a_slice(folder: Path) -> None:

@@ -147,9 +147,6 @@ class AllSections(Section):
                 raise error_at(("experiments", number), f"there is another experiment {name!r}: choose another name")
         for place, message in without_effect(self):
             raise error_at(place, message)
-        if self.item_sets.mined and not self.item_to_item.enabled:
-            message = "there is nothing to mine sets from without item_to_item.enabled: set that, or delete this"
-            raise error_at(("item_sets", "mined"), message)
         for number, mapping in enumerate(self.log.mapping):
             if reason := unused_mapping(mapping):
                 raise error_at(("log", "mapping", number), reason)

@@ -45,6 +45,9 @@ def _candidates(config: AllSections) -> Found:
     unasked = "has no effect: {} no share in serving.shares. Give a share, or delete it"
     if config.item_to_item.enabled and not (visits or sets.mined):
         yield ("item_to_item", "enabled"), unasked.format("item_to_item and history have")
+    if sets.mined and not config.item_to_item.enabled:
+        message = "there is nothing to mine sets from without item_to_item.enabled: set that, or delete this"
+        yield ("item_sets", "mined"), message
     if (sets.feature or sets.mined) and not shares.get("basket"):
         yield ("item_sets", "feature" if sets.feature else "mined"), unasked.format("basket has")
     if config.retrieval.two_tower and not (shares.get("two_tower") or config.serving.prerank):

@@ -11,7 +11,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeElapsedCo
 from recsys.commands.output.terminal import plain_column, say
 
 
-class Steps:
+class ShownSteps:
     """`done` of `total` steps; `bar` is shown by who makes this."""
 
     def __init__(self, console: Console, bar: Progress, total: int, done: int) -> None:
@@ -34,7 +34,7 @@ class Steps:
 
 
 @contextmanager
-def steps(console: Console, total: int, done: int) -> Iterator[Steps]:
+def steps(console: Console, total: int, done: int) -> Iterator[ShownSteps]:
     columns = BarColumn(), MofNCompleteColumn(), plain_column("{task.description}"), TimeElapsedColumn()
     with Progress(*columns, console=console, disable=not console.is_terminal) as bar:
-        yield Steps(console, bar, total, done)
+        yield ShownSteps(console, bar, total, done)

@@ -48,6 +48,8 @@ class Trial:
     """A longer `training.wait`, if more than a few of what was done came after it."""
     example: str
     """A list and an interaction that did not meet, in words, where no label is positive."""
+    events: str
+    """The accepted events by kind, in words."""
 
     @property
     def labels(self) -> int:
@@ -89,6 +91,7 @@ def _tried(config: Config, files: Sequence[Path], rows: int) -> Trial:
         lost["late"],
         longer_wait(delays(_events(log), config.training.positive), config.training.wait),
         "" if labels["positives"] else unmet(log, wiring.tasks(config)[0]),
+        ingest.labels.in_words,
     )
 
 

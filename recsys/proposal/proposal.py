@@ -17,10 +17,12 @@ from recsys.proposal.files.nested_rows import events_inside, unrolled
 from recsys.proposal.files.row_kinds import row_kinds
 from recsys.proposal.files.sample import Sample, read_sample
 from recsys.proposal.mappings.events_of_lists import events_of_lists
+from recsys.proposal.mappings.file_actions import add_file_actions
 from recsys.proposal.mappings.links import link_to_lists, with_ids
 from recsys.proposal.mappings.mapping import Described, Noted, ProposedMapping
 from recsys.proposal.mappings.properties import as_properties, has_properties
 from recsys.proposal.mappings.shape import mapping_of
+from recsys.proposal.roles.counted_time import unplaced
 from recsys.proposal.roles.feature_columns import Feature, event_features
 from recsys.proposal.roles.role_finder import find_roles
 from recsys.proposal.roles.roles import Roles, Said
@@ -161,16 +163,19 @@ def _mapped(described: Sequence[Described], said: Said) -> list[ProposedMapping]
         if linked:
             lists[n] = with_ids(lists[n], ids)
         names.append(name)
-    made = [mapping_of(one, "", said.start) for one in lists]
+    made = [mapping_of(one, "", said) for one in lists]
     for one, name in [*zip(events, names, strict=True), *((one, "") for one in more)]:
         try:
-            made.append(mapping_of(one, name, said.start))
+            made.append(mapping_of(one, name, said))
         except InvalidValueError as error:
-            told = beside(one, described) or ("" if one.roles.reading or said.start else elsewhere(one))
+            told = beside(one, described) or (
+                "" if one.roles.reading or said.start or unplaced(one.roles.others) else elsewhere(one)
+            )
             raise InvalidValueError(f"{error}{told}") from None
+    add_file_actions(made)
     first = _day_before([one.of.roles.reading.span[0] for one in made if one.of.roles.reading is not None])
     for one in properties:
-        mapping = mapping_of(one, "", first or said.start)
+        mapping = mapping_of(one, "", replace(said, start=first or said.start))
         if "start" in mapping.settings:
             mapping.settings["start"] = Noted(mapping.settings["start"].value, "holds from before the first event on")
             mapping.settings["interval"] = Noted("0ms")

@@ -64,13 +64,16 @@ def inspect(files: Sequence[Path], positive: Sequence[str], **said: str | None) 
 
 
 def _said(
-    positive: Sequence[str], *, time_unit: str | None, time_format: str | None, start: str | None, **columns: str | None
-) -> Said:
-    """What the options say of columns, and of the first row."""
-    if start:
-        parse_time(start, "--start")
+    positive: Sequence[str], *, time_unit: str | None, time_format: str | None, start: str | None,
+    origin: str | None, **columns: str | None
+) -> Said:  # fmt: skip
+    """What the options say of columns, and of times."""
+    for option, text in (("--start", start), ("--origin", origin)):
+        if text:
+            parse_time(text, option)
     named = {role: name for role, name in columns.items() if name}
-    return Said(named, cast("Unit | None", time_unit), time_format or "", tuple(positive), start or "")
+    unit = cast("Unit | None", time_unit)
+    return Said(named, unit, time_format or "", tuple(positive), start or "", origin or "")
 
 
 def _tried(proposal: Proposal, path: Path) -> tuple[Proposal, Trial]:
@@ -118,7 +121,7 @@ def _learnable(proposal: Proposal, tried: Trial) -> Trial:
 def _would_ingest(console: Console, tried: Trial) -> None:
     counts = tried.counts
     console.print(
-        f"Of the first {counts.read:,} records: {counts.accepted:,} accepted, {counts.duplicate:,} duplicate, "
+        f"Of the first rows: {counts.accepted:,} events accepted ({tried.events}), {counts.duplicate:,} duplicate, "
         f"{counts.dead:,} refused."
     )
     show_reasons(console, tried.reasons)

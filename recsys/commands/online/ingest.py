@@ -97,6 +97,8 @@ def _read(
 
 def _conclude(console: Console, config: Config, ingest: Ingest) -> None:
     console.print(_summary(ingest.counts))
+    if made := ingest.labels.in_words:  # a row of a table may be several events
+        console.print(f"Accepted events: {made}", highlight=False)
     if ingest.counts.dead:
         console.print(f"Refused records, with position and reason: {config.log.dead_letters}")
         show_reasons(console, ingest.reasons.most_common(SHOWN_REASONS))

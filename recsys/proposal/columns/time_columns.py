@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import date, datetime
 from typing import Any, Final
@@ -48,23 +47,18 @@ class TimeReading:
     """Number of values tried that are such times."""
     others: Sequence[Any] = ()
     """Those that are none."""
+    origin: int = 0
+    """What numbers count from, ms."""
 
     @property
     def reader(self) -> Callable[[Any], int]:
-        return millis_reader(self.unit, self.format)
-
-    def times(self, values: Sequence[Any]) -> list[int]:
-        """Of those values that are such times, ms."""
-        found = []
-        for value in values:
-            with suppress(InvalidValueError, OverflowError):
-                found.append(self.reader(value))
-        return found
+        return millis_reader(self.unit, self.format, self.origin)
 
     @property
     def form(self) -> str:
         """Unit or format in a word."""
-        return self.format or {"iso": "ISO 8601"}.get(self.unit, self.unit)
+        form = self.format or {"iso": "ISO 8601"}.get(self.unit, self.unit)
+        return f"{form} from the origin" if self.origin else form
 
     @property
     def doubt(self) -> str:
@@ -90,6 +84,11 @@ def time_reading(
     else:
         found = list(_readings(tried, least))
     return _best([one for one in found if one is not None])
+
+
+def counted_reading(values: Sequence[Any], unit: Unit, pattern: str, origin: int) -> TimeReading | None:
+    """How values are times that count from `origin` (ms) or, in a format without a year, follow on it."""
+    return _read(_tried(values), unit, pattern, 0.0, plausible=False, origin=origin)
 
 
 def forms(values: Sequence[Any]) -> list[TimeReading]:
@@ -126,9 +125,9 @@ def _exact(value: Any, pattern: str) -> bool:
 
 
 def _read(
-    values: Sequence[Any], unit: Unit, pattern: str, least: float, *, plausible: bool = True
+    values: Sequence[Any], unit: Unit, pattern: str, least: float, *, plausible: bool = True, origin: int = 0
 ) -> TimeReading | None:
-    read = millis_reader(unit, pattern)
+    read = millis_reader(unit, pattern, origin)
     newest = (time.time() + 86_400) * 1000
     times: list[int] = []
     others: list[Any] = []
@@ -149,4 +148,4 @@ def _read(
     different = set(times)
     daily = all(at % 86_400_000 == 0 for at in different)
     resolution = 0 if daily else len(different)
-    return TimeReading(unit, pattern, "", (min(times), max(times)), resolution, len(times), others)
+    return TimeReading(unit, pattern, "", (min(times), max(times)), resolution, len(times), others, origin)

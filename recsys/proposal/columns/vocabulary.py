@@ -16,9 +16,8 @@ _WORDS: Final[dict[Role, tuple[str, str]]] = {
         "day hour created utc when epoch occurred logged moment",
     ),
     "user": (
-        "user uid visitor customer member reviewer viewer listener shopper buyer subscriber userid visitorid",
-        "person client household cookie account profile player distinct consumer anonymous guest device session reader "
-        "people",
+        "user uid visitor customer member reviewer viewer listener shopper buyer subscriber userid visitorid household",
+        "person client cookie account profile player distinct consumer anonymous guest device session reader people",
     ),
     "item": (
         "item iid article product movie video song track artist asin isbn news ad creative book sku anime recipe "

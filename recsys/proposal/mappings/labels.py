@@ -10,6 +10,7 @@ from recsys.config.units import milliseconds
 from recsys.proposal.columns.column import Column
 from recsys.proposal.columns.likeness import FALSE
 from recsys.proposal.columns.vocabulary import ACTIONS, NOT_POSITIVE, SHOWN_ACTIONS, VERBS, says, tokens
+from recsys.proposal.files.sample import Sample
 from recsys.proposal.mappings.mapping import Noted, ProposedMapping
 from recsys.proposal.roles.roles import Guess
 
@@ -47,14 +48,15 @@ def _labels(made: ProposedMapping) -> None:
         yes = sorted({word for guess in labels for word in guess.column.distinct if guess.means_yes(word)})
         yes += [word.lower() for word in yes if word in ("True", "False")]  # as truths of JSON are compared
         made.settings["positive_values"] = Noted(yes, "what means yes; every other value means no")
-    shares = [Noted([action], _share(guess)) for action, guess in zip(actions, labels, strict=True)]
+    shares = [Noted([action], _share(guess, made.of.sample)) for action, guess in zip(actions, labels, strict=True)]
     made.positive, made.tasks = shares[0], dict(zip(actions[1:], shares[1:], strict=True))
 
 
-def _share(guess: Guess) -> str:
+def _share(guess: Guess, sample: Sample) -> str:
     positives = sum(count for word, count in guess.column.distinct.items() if guess.means_yes(word))
     cells = guess.column.cells if guess.yes else guess.column.values
-    return f"{positives / max(len(cells), 1):.1%} of the rows"
+    which = "" if sample.whole else f"first {len(guess.column.cells):,} "
+    return f"{positives / max(len(cells), 1):.1%} of the {which}rows"
 
 
 def _verb(guess: Guess) -> str:
@@ -69,11 +71,11 @@ def _interactions(made: ProposedMapping) -> None:
     guess = made.of.roles.found["label"][0]
     if guess.yes and says("action", guess.name):
         made.add_column("action", [guess])
-        made.positive = Noted(list(guess.yes), _share(guess))
+        made.positive = Noted(list(guess.yes), _share(guess, made.of.sample))
         return
     yes = [word for word in guess.column.distinct if guess.means_yes(word)]
     made.settings["where"] = Noted({guess.name: yes[0] if len(yes) == 1 else yes}, "other rows say nothing was done")
-    made.positive = Noted(["click"], _share(guess))
+    made.positive = Noted(["click"], _share(guess, made.of.sample))
 
 
 _CLICKS: Final = frozenset({"click", "clicked", "clk", "clicks"})
@@ -136,9 +138,7 @@ def _threshold(rating: Column) -> float:
 def _pairs(made: ProposedMapping) -> None:
     """Wide enough that rows of a log with few events find a partner."""
     roles = made.of.roles
-    if roles.reading is None:
-        return
-    times = sorted(roles.reading.times(roles.column("time").values[:_ENOUGH]))  # type: ignore[union-attr]
+    times = sorted(roles.times(_ENOUGH))
     gaps = sorted(b - a for a, b in pairwise(times))
     usual = gaps[int(0.9 * (len(gaps) - 1))] if gaps else 0
     if 4 * usual > milliseconds("1h"):

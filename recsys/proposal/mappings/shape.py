@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from recsys.errors import InvalidValueError
+from recsys.proposal.columns.clock_columns import clock_format
 from recsys.proposal.columns.column import Column
+from recsys.proposal.mappings.adjacent_rows import neighbours_are_lists
 from recsys.proposal.mappings.labels import add_labels
 from recsys.proposal.mappings.mapping import Described, Noted, ProposedMapping
+from recsys.proposal.roles.counted_time import unplaced
 from recsys.proposal.roles.feature_columns import features
-from recsys.proposal.roles.roles import Roles
+from recsys.proposal.roles.roles import Roles, Said
 from streaming.ingest.mapping.column_mapping import NULLS
 
 
-def mapping_of(one: Described, impression: str, start: str) -> ProposedMapping:
+def mapping_of(one: Described, impression: str, said: Said) -> ProposedMapping:
     """The mapping of a file; `impression` is its column with ids of lists in another file, if there are such.
 
     Raises InvalidValueError where only the user knows what is missing.
@@ -19,7 +22,7 @@ def mapping_of(one: Described, impression: str, start: str) -> ProposedMapping:
     roles = one.roles
     made = ProposedMapping(one, _kind(one, impression))
     made.settings |= {name: Noted(value) for name, value in one.sample.settings.items()}
-    _time(made, start, impression)
+    _time(made, said, impression)
     _identifiers(made, impression)
     add_labels(made)
     made.features = features(made.kind, roles)
@@ -75,8 +78,8 @@ def _no_user(one: Described) -> str:
     )
 
 
-def _time(made: ProposedMapping, start: str, impression: str) -> None:
-    roles = made.of.roles
+def _time(made: ProposedMapping, said: Said, impression: str) -> None:
+    roles, start = made.of.roles, said.start
     if roles.reading is None:
         if made.kind == "interaction":
             raise InvalidValueError(
@@ -84,10 +87,7 @@ def _time(made: ProposedMapping, start: str, impression: str) -> None:
                 f"of their list into each row, by {impression!r}: only a script can do that"
             )
         if not start:
-            raise InvalidValueError(
-                f"{made.of.path}: no column has times; name it with --time COLUMN, or, if the rows stand in the order "
-                "of time, say when the first one happened with --start 2024-01-01"
-            )
+            raise InvalidValueError(f"{made.of.path}: {_needed(roles)}")
         made.settings["start"] = Noted(start, "the file has no times: its rows are taken to be a second apart")
         return
     made.add_column("time", roles.found["time"])
@@ -95,6 +95,22 @@ def _time(made: ProposedMapping, start: str, impression: str) -> None:
         made.settings["time_format"] = Noted(roles.reading.format, f"such as {roles.column('time').texts[0]}")  # type: ignore[union-attr]
     elif roles.reading.unit != "ms":
         made.settings["time_unit"] = Noted(roles.reading.unit)
+    if roles.reading.origin:
+        made.settings["origin"] = Noted(
+            said.origin, "you say so: what the times count from, or from when on they follow"
+        )
+    if clock := roles.column("time_of_day"):
+        made.add_column("time_of_day", roles.found["time_of_day"])
+        if form := clock_format(clock):
+            made.settings["time_of_day_format"] = Noted(form, f"such as {clock.texts[0]}")
+
+
+def _needed(roles: Roles) -> str:
+    """What the user has to say of the times."""
+    ordered = "if the rows stand in the order of time, say when the first one happened with --start 2024-01-01"
+    if told := unplaced(roles.others):
+        return f"{told}; or, {ordered}"
+    return f"no column has times; name it with --time COLUMN, or, {ordered}"
 
 
 def _identifiers(made: ProposedMapping, impression: str) -> None:
@@ -127,12 +143,18 @@ def _list_id(made: ProposedMapping) -> None:
     if "request" in roles and (made.kind == "impression" or _together(roles.column("request"))):
         made.add_column("id", roles.found["request"])
     elif made.kind == "impression":
-        names = [name for role in ("user", "time") for name in roles.names(role)[:1]]
-        made.columns["id"] = Noted(names, "no column has ids of lists, so that user and time make one")
+        made.columns["id"] = Noted(_user_and_time(roles), "no column has ids of lists, so that user and time make one")
     elif "request" in roles:
         name = roles.names("request")[0]
         note = f"rows with one {name} are scattered, so that each is a list of its own (or: id, apart = true, --sort)"
         made.columns["item"] = Noted(roles.names("item")[0], note)
+    elif neighbours_are_lists(roles):
+        note = "neighbouring rows of one user and time are taken for one list; without this line each row is a list"
+        made.columns["id"] = Noted(_user_and_time(roles), note)
+
+
+def _user_and_time(roles: Roles) -> list[str]:
+    return [name for role in ("user", "time", "time_of_day") for name in roles.names(role)[:1]]
 
 
 def _together(column: Column | None) -> bool:

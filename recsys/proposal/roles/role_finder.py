@@ -27,7 +27,7 @@ from recsys.proposal.files.further import further_cells
 from recsys.proposal.files.sample import Sample
 from recsys.proposal.roles.label_finder import check_words, find_labels, property_of_any, yes_of
 from recsys.proposal.roles.roles import IDENTIFIERS, Guess, Roles, Said
-from recsys.proposal.roles.time_finder import find_time
+from recsys.proposal.roles.time_finder import find_time, time_of_day
 
 _MARKED: Final = re.compile(r".+-[01]")
 _MOST_ACTIONS: Final = 40
@@ -85,6 +85,8 @@ class _Finder:
             column, self.reading = found
             doubt = f"; {self.reading.doubt}" if self.reading.doubt else ""
             self._give("time", column, f"its values are times ({self.reading.form}){doubt}")
+            if clock := time_of_day(list(self.left.values()), self.reading):
+                self._give("time_of_day", clock, "the time of the day")
 
     def lists(self) -> None:
         """Lists of shown items, and what of them was clicked."""
@@ -176,10 +178,10 @@ class _Finder:
                 continue
             if role == "user":
                 able = [one for one in able if identifies(one)]
-            if role == "item":
-                able = [one for one in able if len(one.distinct) > 1]
+            constant = [one for one in able if role == "item" and len(one.distinct) == 1]
+            able = [one for one in able if one not in constant]
             least = 2.0 if role == "request" else 1.0
-            for column in self._best(role, able, least):
+            for column in self._best(role, able, least) or self._best(role, constant, 3.0):
                 self._give(role, column, "its name says so")
         self._alternative_user()
         if "request" not in self.found and {"shown", "marked"} & self.found.keys():

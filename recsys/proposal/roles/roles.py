@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Final
 
+from recsys.errors import InvalidValueError
+from recsys.proposal.columns.clock_columns import clock_format
 from recsys.proposal.columns.column import Column, is_number
 from recsys.proposal.columns.time_columns import TimeReading
 from recsys.proposal.columns.vocabulary import TRUTHS, Role
 from streaming.ingest.mapping.event_time import Unit
+from streaming.ingest.mapping.time_of_day import time_of_day_reader
 
 IDENTIFIERS: Final[tuple[Role, ...]] = ("user", "item", "request")
 
@@ -25,6 +29,8 @@ class Said:
     """Values that mean yes in the column of the label."""
     start: str = ""
     """When the first row happened: the rows are in the order of time."""
+    origin: str = ""
+    """What numbers of times count from; of days without a year, from when on (ISO 8601)."""
     reason: str = "you say so"
 
 
@@ -64,6 +70,18 @@ class Roles:
     def column(self, role: str) -> Column | None:
         """The first column of a role."""
         return self.found[role][0].column if role in self.found else None
+
+    def times(self, rows: int) -> list[int]:
+        """Of those of the first rows that have one, ms, with the time of day."""
+        day, clock = self.column("time"), self.column("time_of_day")
+        if self.reading is None or day is None:
+            return []
+        read = time_of_day_reader(clock_format(clock) or "") if clock is not None else None
+        found = []
+        for n, cell in enumerate(day.cells[:rows]):
+            with suppress(InvalidValueError, OverflowError):
+                found.append(self.reading.reader(cell) + (read(clock.cells[n]) if read and clock else 0))
+        return found
 
     def names(self, role: str) -> list[str]:
         return [guess.name for guess in self.found.get(role, ())]

@@ -6,9 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recsys.errors import InvalidValueError
+from recsys.proposal.columns.clock_columns import clock_format
 from recsys.proposal.columns.column import Column
 from recsys.proposal.columns.time_columns import ENOUGH, MOST, TimeReading, forms, time_reading
 from recsys.proposal.columns.vocabulary import CLEARLY, NOT_EVENT, says, tokens
+from recsys.proposal.roles.counted_time import counted_time
 from recsys.proposal.roles.roles import IDENTIFIERS, Said
 
 
@@ -18,6 +20,8 @@ def find_time(columns: Sequence[Column], said: Said, path: Path, *, asked: bool)
     Raises InvalidValueError if it can be read in two ways, or if the user (`asked`) or its name say that a column has
     the times and it is not in one form.
     """
+    if found := counted_time(columns, said, path):
+        return found
     readings = _readings(columns, said) or _readings(columns, said, by_value=True)
     if not readings:
         _no_time(columns, path, asked=asked, started=bool(said.start))
@@ -33,9 +37,21 @@ def find_time(columns: Sequence[Column], said: Said, path: Path, *, asked: bool)
     return column, reading
 
 
+def time_of_day(columns: Sequence[Column], reading: TimeReading) -> Column | None:
+    """The column of times of day beside one of days; None if there is none, or if the times are finer than days."""
+    if reading.resolution:
+        return None
+    clocks = [one for one in columns if not one.missing and clock_format(one) is not None]
+    return max(clocks, key=lambda one: len(one.distinct), default=None)
+
+
 def _no_time(columns: Sequence[Column], path: Path, *, asked: bool, started: bool) -> None:
     """Raises InvalidValueError for a column that the user says, or its name, and that is not in one form."""
-    for column in columns if asked else [one for one in columns if says("time", one.name) >= CLEARLY]:
+    for column in (
+        columns
+        if asked
+        else [one for one in columns if says("time", one.name) >= CLEARLY and clock_format(one) is None]
+    ):
         seen = ", ".join(f"{one.form} ({one.read} of {one.read + len(one.others)})" for one in forms(column.values))
         if seen:
             raise InvalidValueError(

@@ -11,6 +11,7 @@ from recsys.config.units import written
 from recsys.proposal.columns.likeness import one_truth, two_valued
 from recsys.proposal.columns.vocabulary import known, says, tokens
 from recsys.proposal.mappings.mapping import Noted, ProposedMapping
+from recsys.proposal.wording.left_out import left_out, of_lists_only
 
 _BOUGHT: Final = frozenset(
     {"purchase", "purchases", "purchased", "bought", "buy", "order", "orders", "ordered", "transaction", "transactions"}
@@ -28,9 +29,12 @@ def open_questions(mappings: Sequence[ProposedMapping], training: Mapping[str, N
         yield from _numbered_actions(one)
         yield from _scores(one)
         yield from _possible_labels(one)
+        yield from left_out(one)
+    yield from of_lists_only(mappings)
     actions = training["positive"].value
     bought = [action for action in actions if _BOUGHT.intersection(tokens(action))]
-    if "wait" not in training and (bought or (mappings and all(_purchases(one) for one in mappings))):
+    measured = any(one.kind == "interaction" for one in mappings)  # from the times of lists and of what was done
+    if not measured and "wait" not in training and (bought or (mappings and all(_purchases(one) for one in mappings))):
         yield (
             "The rows say when something was bought, and not how long after it was shown, so that no wait is measured: "
             f"what a server shows waits {written(TrainingSection().wait)} ([training] wait) for it before it counts as "

@@ -64,7 +64,7 @@ _KINDS: Final = {
 
 def _features(mappings: Sequence[ProposedMapping], fields: Sequence[Feature]) -> str:
     anonymous = bool(mappings) and not any("user" in one.columns for one in mappings)
-    timeless = bool(mappings) and all("start" in one.settings for one in mappings)
+    timeless = bool(mappings) and not any(_hours(one) for one in mappings)
     rows = [] if anonymous else [("user", "categorical", "user", "none", "")]
     rows.append(("item", "categorical", "item", "none", ""))
     if not timeless:
@@ -80,8 +80,14 @@ def _features(mappings: Sequence[ProposedMapping], fields: Sequence[Feature]) ->
     return "\n".join(parts)
 
 
+def _hours(one: ProposedMapping) -> bool:
+    """Whether events have a time of day."""
+    reading = one.of.roles.reading
+    return reading is not None and (bool(reading.resolution) or "time_of_day" in one.columns)
+
+
 def _line(name: str, noted: Noted) -> str:
-    value = noted.value if name == "start" else toml_value(noted.value)
+    value = noted.value if name in ("start", "origin") else toml_value(noted.value)
     text = f"{_key(name)} = {value}"
     note = " ".join(noted.note.split())
     return f"{text:<{_COLUMN}}  # {note}\n" if note else f"{text}\n"

@@ -482,7 +482,8 @@ def test_times_of_several_forms_are_read_in_that_of_most_and_the_others_are_told
     assert result.exit_code == 0, result.output
     told = " ".join(result.output.split())
     assert "'time' is read as ms: of the values that were tried 66 of 200 are none, such as '2023-" in told
-    assert "278 accepted, 0 duplicate, 100 refused" in told  # 200 impressions and 78 clicks
+    accepted = "278 events accepted (200 impressions with 200 shown items, 78 interactions)"
+    assert f"{accepted}, 0 duplicate, 100 refused" in told
     assert 'user = "user"' in (tmp_path / "recsys.toml").read_text()
 
 

@@ -21,12 +21,15 @@ _STORE_BYTES = 80 << 20
 """Ray's shared memory; what the workers exchange does not go through it."""
 _ROOM = "10"
 """Seconds until Ray, which has just lost a machine and does not know it yet, looks again for how many there is room."""
+ROOM_EVERY = 60.0
+"""Seconds between two looks of fewer workers than asked for at whether there is room for more."""
 _ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",
     "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": "0.5",  # seconds until the death of a worker is noticed
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 _ON_THIS_MACHINE = {
+    "RAY_memory_monitor_refresh_ms": "0",  # otherwise Ray kills workers when whoever else is here takes the memory
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray's processes then listen on loopback only, on every system
     "GLOO_SOCKET_IFNAME": "lo",
 }
@@ -45,10 +48,21 @@ class Seat:
     """An actor's handle with the methods of `Board`."""
 
     def tell(self, method: str, *arguments: Any) -> Any:
-        """Call a method of the board."""
+        """Call a method of the board. Raises WorkerError when it is gone, as Ray's own processes may be."""
         import ray
+        from ray.exceptions import RayError
 
-        return ray.get(getattr(self.board, method).remote(*arguments))
+        try:
+            return ray.get(getattr(self.board, method).remote(*arguments))
+        except RayError as error:
+            raise WorkerError(
+                f"Ray has lost the process that the workers report to: {_first_line(error)}. Start again: training "
+                "goes on from the newest checkpoint"
+            ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".")
 
 
 @contextmanager
@@ -65,14 +79,20 @@ def ray_running(workers: int, address: str) -> Iterator[None]:
         options |= {"address": "local", "num_cpus": workers, "include_dashboard": False}
         options |= {"object_store_memory": _STORE_BYTES, "_node_ip_address": "127.0.0.1"}
     try:
-        ray.init(**options)
-    except (ConnectionError, RuntimeError, ValueError) as error:
-        where = f"the cluster at [training] ray = {address!r}" if address else "Ray"
-        raise WorkerError(f"{where} cannot be reached: {error}") from error
-    try:
+        _begin(options, address)
         yield
     finally:
         ray.shutdown()
+
+
+def _begin(options: dict[str, Any], address: str) -> None:
+    import ray
+
+    try:
+        ray.init(**options)
+    except Exception as error:  # Ray raises plain ones, too, such as where a busy machine is too slow for it
+        where = f"the cluster at [training] ray = {address!r}" if address else "Ray"
+        raise WorkerError(f"{where} cannot be reached: {error}") from error
 
 
 class RunningJob:
@@ -90,8 +110,9 @@ class RunningJob:
         near = NodeAffinitySchedulingStrategy(here, soft=False)
         self._board = ray.remote(Board).options(num_cpus=0, scheduling_strategy=near).remote()
         self.seat = Seat(-1, workers, self._board)
-        self._workers: Any = (fewest, workers) if fewest else workers  # a range is not in the types of Ray
+        self._scaling: dict[str, Any] = {"num_workers": workers, "resources_per_worker": {"CPU": 1}}
         if fewest:
+            self._scaling |= {"num_workers": (fewest, workers), "elastic_resize_monitor_interval_s": ROOM_EVERY}
             os.environ.setdefault("RAY_TRAIN_WORKER_GROUP_START_TIMEOUT_S", _ROOM)
         self._failure: BaseException | None = None
         self._arguments = {"job": job, "arguments": arguments, "board": self._board}
@@ -121,7 +142,7 @@ class RunningJob:
             _work,
             train_loop_config=self._arguments,
             torch_config=NoGroup(),
-            scaling_config=ScalingConfig(num_workers=self._workers, resources_per_worker={"CPU": 1}),
+            scaling_config=ScalingConfig(**self._scaling),
             run_config=RunConfig(storage_path=str(self._folder), failure_config=FailureConfig(max_failures=-1)),
         )
         try:

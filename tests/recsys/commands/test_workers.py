@@ -78,6 +78,20 @@ def test_what_the_workers_cannot_do_is_an_error(tmp_path: Path, monkeypatch: pyt
     assert "error: the checkpoints are of another model" in output
 
 
+@pytest.mark.slow
+def test_a_ray_that_does_not_come_up_is_an_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import ray
+
+    def too_slow(**_options: Any) -> None:
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", too_slow)
+    (tmp_path / "recsys.toml").write_text("[training]\nworkers = 2\n")
+    done = CliRunner().invoke(main, ["train", "--config", str(tmp_path / "recsys.toml")])
+    assert done.exit_code == 1
+    assert "error: Ray cannot be reached: The current node timed out during startup." in done.output
+
+
 def test_starts_in_vain_are_counted_anew_with_every_checkpoint() -> None:
     board = Board()
     for newest in ("", "step-500"):

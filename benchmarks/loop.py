@@ -2,7 +2,8 @@
 
 Ours: joiner, encoder, feed, embedding store, AutoInt and publication to a real Redis, following a log. Peer: the same
 AutoInt with Adam, fed with tensors that are ready. They take turns within one run, some steps each. The data has the
-shape of click-through logs: 39 fields (26 categorical, 13 numeric), batch 1024, ids drawn from a Zipf law.
+shape of click-through logs: 39 fields (26 categorical, 13 numeric), batch 1024, ids drawn from a Zipf law. What
+checkpoints cost is measured by `recovery`.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ def run(quick: bool) -> Result:
     value = ratio(peer, ours)
     raw = {"ours_s_per_turn": ours, "dense_s_per_turn": peer, "steps_per_turn": TURN, "batch": BATCH, "fields": 39}
     raw |= {"ours_rows_per_s": TURN * BATCH / median(ours), "dense_rows_per_s": TURN * BATCH / median(peer)}
-    return Result("loop", [Target("online step's rate over the dense network's alone", value, 0.6)], raw)
+    return Result("loop", [Target("online step's rate over the dense network's alone", value, 0.9)], raw)
 
 
 def _measure(config: Config, turns: int) -> tuple[list[float], list[float]]:

@@ -13,6 +13,7 @@ import msgspec
 from serving.experiments.assignment import Experiment
 from serving.experiments.goals import Goal
 from serving.experiments.inference.adjusted import AdjustedRate, Floats, Moments, RateDifference, adjusted_rates
+from serving.experiments.inference.betting import UserShare, difference_interval
 from serving.experiments.inference.intervals import FEWEST_OUTCOMES, FEWEST_UNITS, Interval, half_width
 
 
@@ -24,6 +25,8 @@ class GoalArm(msgspec.Struct, frozen=True):
     """Of whom the figure is known."""
     mean: float | None
     interval: Interval | None
+    exact: Interval | None = None
+    """Of a return, whose users each count once: a sequence that is exact for any number of users."""
 
 
 class GoalComparison(msgspec.Struct, frozen=True):
@@ -37,6 +40,8 @@ class GoalComparison(msgspec.Struct, frozen=True):
     """`sample ratio broken`, `too few data`, `no difference shown`, `better` or `worse`."""
     variance_left: float | None
     """Share of the variance that is left of the unadjusted difference's."""
+    exact: Interval | None = None
+    """As in `GoalArm`, of the plain difference; nothing is adjusted."""
 
 
 class GoalSummary(msgspec.Struct, frozen=True):
@@ -72,9 +77,10 @@ def _summary(
     known = {name: one for name, one in moments.items() if _established(one, goal)}
     rates = adjusted_rates(known)
     control, *others = (arm.name for arm in experiment.arms)
-    arms = [_arm(name, moments[name], rates.get(name), alpha) for name in (control, *others)]
+    shares = {name: _share(one) for name, one in moments.items()} if goal.kind == "return" else {}
+    arms = [_arm(name, moments[name], rates.get(name), shares.get(name), alpha) for name in (control, *others)]
     compared = [
-        _compare(name, control, rates, shared)
+        _compare(name, control, rates, shares, shared)
         if sample_ratio_ok
         else GoalComparison(name, control, None, None, "sample ratio broken", None)
         for name in others
@@ -94,16 +100,24 @@ def _established(one: Moments, goal: Goal) -> bool:
     return bool(users >= FEWEST_UNITS and spread >= FEWEST_OUTCOMES)
 
 
-def _arm(name: str, moments: Moments, rate: AdjustedRate | None, alpha: float) -> GoalArm:
-    users = round(moments.sums[0])
+def _share(one: Moments) -> UserShare:
+    return UserShare(round(one.sums[0]), round(one.sums[1]))
+
+
+def _arm(name: str, moments: Moments, rate: AdjustedRate | None, share: UserShare | None, alpha: float) -> GoalArm:
+    users, exact = round(moments.sums[0]), share.interval(alpha) if share else None
     if rate is None:
-        return GoalArm(name, users, None, None)
+        return GoalArm(name, users, None, None, exact)
     mean, half = float(moments.sums[1] / moments.sums[0]), half_width(rate.unadjusted_variance, rate.users, alpha)
-    return GoalArm(name, users, mean, (mean - half, mean + half))
+    return GoalArm(name, users, mean, (mean - half, mean + half), exact)
 
 
-def _compare(name: str, control: str, rates: Mapping[str, AdjustedRate], alpha: float) -> GoalComparison:
+def _compare(
+    name: str, control: str, rates: Mapping[str, AdjustedRate], shares: Mapping[str, UserShare], alpha: float
+) -> GoalComparison:
+    exact = difference_interval(shares[name], shares[control], alpha) if shares else None
     if name not in rates or control not in rates:
-        return GoalComparison(name, control, None, None, "too few data", None)
+        return GoalComparison(name, control, None, None, "too few data", None, exact)
     found = RateDifference.of(rates[name], rates[control])
-    return GoalComparison(name, control, found.value, found.interval(alpha), found.verdict(alpha), found.variance_left)
+    figures = found.value, found.interval(alpha), found.verdict(alpha), found.variance_left
+    return GoalComparison(name, control, *figures, exact)

@@ -24,6 +24,7 @@ from recsys.errors import InvalidValueError, RedisServerError
 from serving.experiments.assignment import Experiment
 from serving.experiments.counts.judged_experiments import JudgedExperiments, publish_judged
 from serving.experiments.counts.log_counts import LogCounts
+from serving.experiments.goal_summary import GoalSummary
 from serving.experiments.inference.intervals import Interval
 from serving.experiments.log_summary import LogSummary, log_summary
 from streaming.log.event_log import EventLog, read_partitions
@@ -186,9 +187,19 @@ def notes(one: LogSummary) -> Iterator[str]:
                 f"Guardrail {rail.name!r} has no data of {' and '.join(without)}: {_WITHOUT.get(rail.name, _GROUPED)}. "
                 "Until then it says nothing; delete it from `guardrails` if it never will."
             )
+    yield from (sentence for goal in one.goals for sentence in _exact(goal))
     if one.adjusted:
         left = ", ".join(f"{adjusted.arm} {100 * adjusted.variance_left:.0f} %" for adjusted in one.adjusted)
         yield f"Differences are adjusted by what users did since {written_time(one.before)}; variance left: {left}."
+
+
+def _exact(goal: GoalSummary) -> Iterator[str]:
+    """Of a goal whose users each count once: what holds for any number of them."""
+    for compared in goal.comparisons:
+        if compared.exact is not None:
+            low, high = compared.exact
+            between = f"between {low:+.4f} and {high:+.4f}"
+            yield f"Exactly, without adjustment: {compared.arm!r} is {between} from the first in {goal.name!r}."
 
 
 def _rate(value: float | None, interval: Interval | None, sign: str = "") -> str:

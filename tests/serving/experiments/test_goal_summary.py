@@ -11,6 +11,7 @@ import pytest
 from serving.experiments.assignment import Arm, Experiment
 from serving.experiments.goal_summary import GoalSummary, summarise_goals
 from serving.experiments.goals import Goal
+from serving.experiments.inference.betting import UserShare, difference_interval
 from serving.experiments.inference.intervals import TUNED
 
 AB = Experiment("ab", (Arm("control", "frozen"), Arm("treatment", "online")))
@@ -123,3 +124,27 @@ def test_users_who_are_not_divided_by_the_weights_have_no_verdict() -> None:
     figures = {"spent": {arm.name: columns(np.tile([0.0, 1.0], 500)) for arm in AB.arms}}
     (found,) = summarise_goals(AB, [SPENT], figures, False)
     assert found.comparisons[0].verdict == "sample ratio broken"
+
+
+BACK = Goal("back", "return", 1)
+
+
+def test_a_return_has_an_exact_sequence_too_from_the_first_user_on() -> None:
+    rng = np.random.default_rng(6)
+    a, b = (rng.random(600) < 0.2).astype(float), (rng.random(500) < 0.4).astype(float)
+    found = summary(BACK, columns(a), columns(b))
+    (compared,) = found.comparisons
+    assert compared.exact == difference_interval(UserShare(500, int(b.sum())), UserShare(600, int(a.sum())), 0.05)
+    assert [arm.exact for arm in found.arms] == [UserShare(len(x), int(x.sum())).interval(0.05) for x in (a, b)]
+    low, high = compared.exact
+    assert 0 < low < compared.difference < high  # type: ignore[operator]
+    few = summary(BACK, columns(a[:9]), columns(b[:9])).comparisons[0]
+    assert (few.verdict, few.interval) == ("too few data", None)
+    assert few.exact is not None
+
+
+def test_figures_of_users_that_may_change_have_no_exact_sequence() -> None:
+    bought = (np.random.default_rng(7).random(400) < 0.5).astype(float)
+    found = summary(BUYERS, columns(bought), columns(bought))
+    assert [arm.exact for arm in found.arms] == [None, None]
+    assert [compared.exact for compared in found.comparisons] == [None]

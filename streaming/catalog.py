@@ -72,14 +72,17 @@ class Catalog:
     beyond it those first seen longest ago are forgotten. Items that are withdrawn are among neither, and have their
     popularity again when they come back; as many of them are remembered, those withdrawn last.
 
+    A label counts 1 / its logged propensity, which is at least `min_propensity`: an item that is shown more often would
+    else be more popular for that alone, and shown more often still.
+
     >>> catalog = Catalog(half_life=1000)
     >>> catalog.positive("a", time=0); catalog.positive("a", time=1000)
     >>> round(catalog.popularity("a", time=1000), 9)
     1.5
     """
 
-    def __init__(self, half_life: int, capacity: int = 1_000_000) -> None:
-        self._half_life = half_life
+    def __init__(self, half_life: int, capacity: int = 1_000_000, min_propensity: float = 1.0) -> None:
+        self._half_life, self._min_propensity = half_life, min_propensity
         self._capacity = capacity
         self._weights: dict[str, float] = {}
         self._first_seen: dict[str, int] = {}
@@ -117,14 +120,15 @@ class Catalog:
         elif item not in self._withdrawn:
             self._withdraw(item, time)
 
-    def positive(self, item: str, time: int) -> None:
-        """A positive label for `item`."""
+    def positive(self, item: str, time: int, propensity: float = 1.0) -> None:
+        """A positive label for `item`, which was shown with this propensity."""
         self.seen((item,), time)
+        by = 1 / max(propensity, self._min_propensity)
         if item in self._withdrawn:
             weight, first = self._withdrawn[item]
-            self._withdrawn[item] = grown(weight, time, self._half_life), first
+            self._withdrawn[item] = grown(weight, time, self._half_life, by), first
         else:
-            self._weights[item] = grown(self._weights.get(item, -math.inf), time, self._half_life)
+            self._weights[item] = grown(self._weights.get(item, -math.inf), time, self._half_life, by)
             self._popular.changed(item)
             self._mark(item)
 
@@ -132,9 +136,11 @@ class Catalog:
         """Take the items that were shown, and the positive labels."""
         for impression in impressions:
             self._shown(impression.items, impression.time)
+            chances = impression.propensities
             for position, label in zip(impression.positions, impression.labels, strict=True):
                 if label > 0:
-                    self.positive(impression.items[position], impression.decided)
+                    chance = chances[position] if chances else 1.0
+                    self.positive(impression.items[position], impression.decided, chance)
 
     def _shown(self, items: tuple[str, ...], time: int) -> None:
         if id(items) in self._known_lists:

@@ -74,7 +74,7 @@ def locked_trainer(
     with ExitStack() as stack:
         log = event_log(config)
         stack.callback(log.close)
-        catalog = Catalog(half_life=config.catalog.half_life)
+        catalog = Catalog(config.catalog.half_life, min_propensity=config.catalog.min_propensity)
         visits = co_visits(config, catalog)
         sets = item_sets(config, catalog)
         source = feed(config, log, Observers(*(one for one in (catalog, visits, sets) if one is not None)))

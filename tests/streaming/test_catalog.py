@@ -157,3 +157,20 @@ def test_a_state_from_before_items_could_be_withdrawn_is_read() -> None:
     catalog = Catalog(half_life=1000)
     catalog.restore(msgspec.msgpack.encode({"weights": {"a": 1.0}, "first_seen": {"a": 5}}))
     assert catalog.recent(5) == [("a", 5)]
+
+
+def test_what_is_shown_more_often_is_not_more_popular_for_that() -> None:
+    """Two items are liked alike, by one in four; the policy shows the first one nine times as often, at the top."""
+    plain, corrected, floored = (Catalog(1 << 40, min_propensity=least) for least in (1.0, 0.01, 0.5))
+    for number in range(400):
+        first = "a" if number % 40 < 36 else "b"
+        chance = 0.9 if first == "a" else 0.1
+        if number % 4 == 0:
+            of = LabeledImpression("r", 0, "u", (first,), {}, {}, (chance,), "", "", "", (0,), (1.0,), 0, 1)
+            for catalog in (plain, corrected, floored):
+                catalog.observe([of])
+    ratios = [one.popularity("a", 0) / one.popularity("b", 0) for one in (plain, corrected, floored)]
+    assert ratios == pytest.approx([9, 1, 9 * 0.5 / 0.9])
+    unlogged = Catalog(1 << 40, min_propensity=0.01)
+    unlogged.observe([shown(("a",), 0, 0)])
+    assert unlogged.popularity("a", 0) == pytest.approx(1)

@@ -15,3 +15,5 @@ class CatalogSection(Section):
 
     half_life: Annotated[Duration, Field(gt=0)] = milliseconds("7d")
     """Of an item's popularity, in event time."""
+    min_propensity: Annotated[float, Field(gt=0, le=1)] = 1.0
+    """A click counts 1 / its logged propensity, which is at least this; 1: all clicks count alike."""

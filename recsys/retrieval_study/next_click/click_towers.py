@@ -43,6 +43,7 @@ dim = 64
 vector = 64
 layers = []
 negatives = 256
+hard_negatives = HARD
 temperature = TEMPERATURE
 correction = false
 [training]
@@ -59,8 +60,10 @@ class ClickTowers:
     What is known of a request is what was known of the one before it in the session, and what the reader read.
     """
 
-    def __init__(self, clicks: Clicks, temperature: float, batch: int, seed: int) -> None:
-        settings = SETTINGS.replace("TEMPERATURE", str(temperature)).replace("SEED", str(seed))
+    def __init__(self, clicks: Clicks, temperature: float, batch: int, hard: int, seed: int) -> None:
+        settings = SETTINGS
+        for name, value in {"TEMPERATURE": temperature, "HARD": hard, "SEED": seed}.items():
+            settings = settings.replace(name, str(value))
         config = parse(settings, Path("recsys.toml"))
         self._batch = batch
         self._encoder = Encoder(wiring.spec(config))

@@ -17,8 +17,8 @@ def _neighbours(sessions: int, count: int) -> Make:
     return lambda clicks, _seed: SessionNeighbours(clicks, sessions, count)
 
 
-def towers_of(temperature: float, batch: int) -> Make:
-    return lambda clicks, seed: ClickTowers(clicks, temperature, batch, seed)
+def towers_of(temperature: float, batch: int, hard: int) -> Make:
+    return lambda clicks, seed: ClickTowers(clicks, temperature, batch, hard, seed)
 
 
 METHODS: dict[str, dict[str, Make]] = {
@@ -28,9 +28,8 @@ METHODS: dict[str, dict[str, Make]] = {
         for sessions, count in ((2_000, 100), (2_000, 500), (4_000, 500), (8_000, 500))
     },
     TOWERS: {
-        f"temperature {heat}, {batch} clicks a step": towers_of(heat, batch)
-        for batch in (256, 1024)
-        for heat in (0.05, 0.1)
+        f"temperature {heat}, {batch} clicks and {hard} hard negatives a step": towers_of(heat, batch, hard)
+        for heat, batch, hard in ((0.05, 256, 0), (0.1, 256, 0), (0.05, 1024, 0), (0.05, 1024, 32))
     },
     FROZEN: {},
 }

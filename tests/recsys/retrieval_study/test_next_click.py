@@ -145,7 +145,7 @@ def test_towers_learn_what_readers_click_and_a_seed_decides_them(periods: tuple[
     items = np.arange(clicks.items)
 
     def learned(end: int) -> Floats:
-        towers = ClickTowers(clicks, 0.1, batch=256, seed=1)
+        towers = ClickTowers(clicks, 0.1, batch=256, hard=8, seed=1)
         towers.learn(end)
         return towers.scores(clicks.rows[-50:], items)
 
@@ -162,7 +162,7 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """One setting of a method without training, two of towers."""
     monkeypatch.setitem(METHODS, "session kNN", {"": lambda clicks, _: SessionNeighbours(clicks, 20, 5)})
     monkeypatch.setitem(
-        METHODS, TOWERS, {name: towers_of(heat, batch=256) for name, heat in (("cold", 0.05), ("warm", 0.2))}
+        METHODS, TOWERS, {name: towers_of(heat, batch=256, hard=0) for name, heat in (("cold", 0.05), ("warm", 0.2))}
     )
 
 

@@ -113,6 +113,7 @@ class Mapping:
             names = [f"{one}.NAME" if one in _NESTED else one for one in allowed]
             close = get_close_matches(name, names, 1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
+            hint = _WITHOUT_LISTS + "." if (self.kind, name) == ("interaction", "user") else hint
             raise InvalidValueError(f"{self._what} has no field {name!r}{hint or '.'} It has {', '.join(names)}")
         if missing := [name for name in self._needed if name not in {one.partition(".")[0] for one in self.columns}]:
             first = '"actions.click"' if missing[0] == "actions" else missing[0]

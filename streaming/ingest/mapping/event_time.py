@@ -75,6 +75,8 @@ def _pattern_reader(pattern: str, origin: int) -> Callable[[str], int]:
 def _millis(value: Any, unit: Unit, origin: int) -> int:
     if isinstance(value, bytes):
         value = value.decode()
+    if unit == "iso" and type(value) is int:
+        value = str(value)  # such as 20240301, of which pandas makes a number
     if isinstance(value, str):
         value = datetime.fromisoformat(value) if unit == "iso" else _number(value)
     if isinstance(value, date) and not isinstance(value, datetime):

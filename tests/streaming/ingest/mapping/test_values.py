@@ -115,6 +115,7 @@ def test_spaces_around_the_parts_of_a_cell_belong_to_the_separator() -> None:
         ("ns", "1600000000123999999", 1_600_000_000_123),
         ("iso", "2020-09-13T12:26:40Z", 1_600_000_000_000),
         ("iso", datetime(2020, 9, 13, 12, 26, 40), 1_600_000_000_000),
+        ("iso", 20200913, 1_599_955_200_000),
     ],
 )
 def test_times_in_units(unit: Any, value: Any, millis: int) -> None:
@@ -139,6 +140,11 @@ def test_times_by_their_format() -> None:
     for pattern in ("%Y %Z", "%Q"):
         with pytest.raises(InvalidValueError, match="time_format: "):
             check_format(pattern)
+
+
+def test_interactions_with_a_user_in_place_of_a_list_are_shown_the_kind_for_them() -> None:
+    with pytest.raises(InvalidValueError, match="has no field 'user'; kind = 'feedback' is for what users did"):
+        Mapping("interaction", {"time": "t", "user": "u", "item": "i"})
 
 
 def test_ids_of_several_columns_and_alternatives_of_others() -> None:

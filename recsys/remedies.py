@@ -16,7 +16,11 @@ _REMEDIES: Final[tuple[tuple[str, str], ...]] = (
     (r"got `(str|float)` - at `\$\.time`", _MAPPED),
     (r"missing required field|: missing$", "null_values has the words that stand for a missing value"),
     (r"^\w+: \"'.*'\" in column", 'quote = "\'", the quotation mark of this file'),
-    (r"is not ISO 8601|is not a number of ", 'time_unit (s, ms, us, ns, iso), or time_format = "%d-%m-%Y %H:%M"'),
+    (r"is not as time_format", "time_format; time_of_day in `columns` if another column has the time of day"),
+    (
+        r"is not ISO 8601|is not a number of ",
+        'time_unit (s, ms, us, ns, d for days, iso), or time_format = "%d-%m-%Y %H:%M"',
+    ),
     (r"ms after the clock", 'time_unit = "us" or "ns" if the numbers are that long; [log] max_future if it is a clock'),
     (r"no row of another user", 'negatives_within = "1d" pairs rows that are further apart'),
     (r"^'.*' is not numeric|: '.*' is not numeric", "null_values, with the usual words, if it stands for nothing"),

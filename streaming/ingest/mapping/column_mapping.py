@@ -17,6 +17,7 @@ from streaming.encode.feature_spec import Kind
 from streaming.events.schema import Impression, Interaction, ItemUpdate, UserUpdate
 from streaming.ingest.mapping.event_time import Unit
 from streaming.ingest.mapping.formatted_time import check_format
+from streaming.ingest.mapping.time_of_day import check_time_of_day_format
 
 Shape = Literal["impression", "interaction", "user", "item", "shown", "feedback"]
 """What a row is: an event of a kind, one item of a list that was shown, or what a user did without a list."""
@@ -139,6 +140,8 @@ class Mapping:
         """Raises InvalidValueError for settings of times that mean nothing together."""
         if self.time_format:
             check_format(self.time_format, origin=self.origin is not None)
+        if self.time_of_day_format:
+            check_time_of_day_format(self.time_of_day_format)
         if self.start is not None and self.origin is not None:
             raise InvalidValueError("origin: this is what times count from, and `start` is for files without times")
         if TIME_OF_DAY in self.columns and self.start is not None:

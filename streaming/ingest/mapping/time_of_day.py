@@ -19,6 +19,17 @@ _HOUR: Final = 3_600_000
 DAY: Final = 24 * _HOUR
 
 
+def check_time_of_day_format(pattern: str) -> None:
+    """Raises InvalidValueError for a `time_of_day_format` that cannot be read back, or has no hours."""
+    try:
+        hour = parsed(time(13, 5, 7).strftime(pattern), pattern).hour
+    except (ValueError, re.error) as error:
+        told = f"time_of_day_format: {pattern!r} is not a format of a time of day: {error}"
+        raise InvalidValueError(told) from None
+    if hour != 13:
+        raise InvalidValueError(f"time_of_day_format: {pattern!r} does not say which hour of the day it is")
+
+
 def time_of_day_reader(pattern: str = "") -> Callable[[Any], int]:
     """A function from a cell to milliseconds since midnight; text is read by `pattern` if given.
 

@@ -87,6 +87,8 @@ def test_by_columns_or_one_by_one_every_interaction_has_the_action_of_its_file(t
         ({"time_format": "%m%d"}, "has no year"),
         ({"time_format": "%H:%M", "origin": 0}, "has no day"),
         ({"time_of_day_format": "%H%M"}, "no column is mapped to `time_of_day`"),
+        ({"time_of_day_format": "%Q"}, "is not a format of a time of day"),
+        ({"time_of_day_format": "%I:%M"}, "does not say which hour"),
         ({"action": "buy"}, "'interaction' or 'feedback'"),
     ],
 )

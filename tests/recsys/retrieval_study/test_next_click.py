@@ -198,3 +198,8 @@ def test_means_are_over_hours_and_over_clicks() -> None:
     hours = (Hour(0, 10, 5, 2, 1), Hour(HOUR, 1000, 900, 0, 0))
     row = NextClickRow(method="m", seed=0, period="test", setting="", hours=hours)
     assert (row.recall, row.recall_of_clicks, row.recall_of_young) == (0.7, 905 / 1010, 0.5)
+
+
+def test_the_table_of_the_page_is_that_of_the_result() -> None:
+    result = NextClickResult.from_json((ROOT / "docs/results/next_click/next_click.json").read_bytes())
+    assert result.markdown() in (ROOT / "docs/retrieval.md").read_text("utf-8")

@@ -31,11 +31,13 @@ def _ask(
     at: Any,
 ) -> None:
     """Mix the ids of the block at `begin`, and ask for their home lines."""
-    for k in range(min(BLOCK, len(ids_N) - begin)):
-        h = mix(ids_N[U64(begin + k)])
-        line = home(h, bits, stride, lines_S)
-        mixed[U64(at + k)], homes[U64(at + k)] = h, line
-        prefetch_far(table, line * U64(8))
+    size = min(BLOCK, len(ids_N) - begin)
+    for k in range(size):  # alone, this loop and the next become vector operations
+        mixed[U64(at + k)] = mix(ids_N[U64(begin + k)])
+    for k in range(size):
+        homes[U64(at + k)] = home(mixed[U64(at + k)], bits, stride, lines_S)
+    for k in range(size):
+        prefetch_far(table, homes[U64(at + k)] * U64(8))
 
 
 @inlined

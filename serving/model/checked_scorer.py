@@ -10,8 +10,9 @@ from collections.abc import Callable, Collection
 
 import numpy as np
 
+from serving.model.chunked_scorer import NO_HISTORY, Floats, Scorer
 from serving.model.measured_precision import MeasuredPrecision
-from serving.model.scorer import NO_HISTORY, Engine, Floats, OpenVinoScorer, Scorer, load_scorer, processor_capabilities
+from serving.model.scorer import Engine, OpenVinoScorer, load_scorer, processor_capabilities
 
 _Inputs = tuple[Floats, Floats, Floats, Floats, Floats]
 

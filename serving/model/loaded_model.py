@@ -17,9 +17,9 @@ from serving.cache.row_cache import RowCache
 from serving.cache.row_store import Floats
 from serving.model.artefact import Artefact
 from serving.model.checked_scorer import CheckedScorer
+from serving.model.chunked_scorer import Scorer
 from serving.model.graph_inputs import PooledRows, SparseField, embed
 from serving.model.measured_precision import MeasuredPrecision
-from serving.model.scorer import Scorer
 from serving.model.user_tower import TwoTowerModel
 from streaming.encode.batch import Jagged
 from streaming.encode.encoder import Encoder

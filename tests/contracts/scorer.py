@@ -20,7 +20,7 @@ from recsys.config.sections.section import Section
 from recsys.errors import ArtefactError
 from recsys.models import AutoInt, FactorizationMachine, RankingModel, build
 from recsys.training.export.exporter import Exporter
-from serving.model.scorer import Scorer
+from serving.model.chunked_scorer import Scorer
 from streaming.encode.feature_spec import FeatureSpec, Field
 from tests.graphs import GRAPHS
 from tests.recsys.models.variants import VARIANTS

@@ -6,7 +6,8 @@ from functools import cache, partial
 
 import pytest
 
-from serving.model.scorer import OnnxScorer, OpenVinoScorer, Scorer, load_scorer
+from serving.model.chunked_scorer import Scorer
+from serving.model.scorer import OnnxScorer, OpenVinoScorer, load_scorer
 from tests.contracts.scorer import ScorerContract
 
 pytestmark = pytest.mark.slow

@@ -16,7 +16,7 @@ from recsys.errors import ArtefactError
 from serving import assembly
 from serving.assembly import build
 from serving.experiments.assignment import Arm, Experiment
-from serving.model.scorer import Scorer
+from serving.model.chunked_scorer import Scorer
 from serving.process_settings import Settings
 from serving.replication.connection.redis_client import RedisClient
 from streaming.events.schema import Impression, Interaction

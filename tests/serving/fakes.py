@@ -11,7 +11,7 @@ from recsys.errors import ArtefactError
 from serving.cache.row_store import Floats, Ids
 from serving.model.artefact import RANKER, Artefact
 from serving.model.checked_scorer import CheckedScorer
-from serving.model.scorer import NO_HISTORY, Scorer
+from serving.model.chunked_scorer import NO_HISTORY, Scorer
 from streaming.encode.feature_spec import FeatureSpec, Field
 from streaming.encode.scaling import RunningMoments
 

@@ -15,8 +15,8 @@ from recsys.errors import ArtefactError
 from serving.model.autoint.autoint_weights import autoint_weights
 from serving.model.autoint.interacting_kernel import TILE, add_interactions, add_perceptron
 from serving.model.autoint.lanes import BLOCK, LANES
+from serving.model.chunked_scorer import ChunkedScorer, Floats, Scorer
 from serving.model.graph_reader import INPUTS, ReadGraph, read_graph
-from serving.model.scorer import ChunkedScorer, Floats, Scorer
 
 _logger = logging.getLogger(__name__)
 

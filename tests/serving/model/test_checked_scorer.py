@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from serving.model.checked_scorer import BOUND, CheckedScorer, load_checked
-from serving.model.scorer import Floats, Scorer, load_scorer
+from serving.model.chunked_scorer import Floats, Scorer
+from serving.model.scorer import load_scorer
 from tests.contracts.scorer import Inputs, exported, request
 from tests.serving.fakes import CoarseScorer, NanScorer, SumScorer
 

@@ -22,8 +22,8 @@ from recsys.models import AutoInt, RankingModel, build
 from recsys.training.export.serving_graph import GraphShape
 from serving.model.autoint import interacting_kernel
 from serving.model.autoint.autoint_scorer import AutoIntScorer, load_autoint
+from serving.model.chunked_scorer import Floats, Scorer
 from serving.model.graph_reader import ReadGraph, read_graph
-from serving.model.scorer import Floats, Scorer
 from streaming.encode.feature_spec import PooledHistory
 from tests.contracts.scorer import exported
 from tests.serving.fakes import SumScorer

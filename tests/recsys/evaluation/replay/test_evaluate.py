@@ -9,6 +9,7 @@ import numpy.typing as npt
 import pytest
 
 from recsys import wiring
+from recsys.config.sections.learning.models import SECTIONS
 from recsys.evaluation.replay.arms import frozen, online
 from recsys.evaluation.replay.evaluation import evaluate
 from recsys.evaluation.replay.online_stage import Share, online_stage
@@ -60,6 +61,15 @@ def test_an_arm_whose_interval_never_ends_is_the_frozen_one(result: ReplayResult
 
 def test_the_same_log_configuration_and_seed_give_the_same_bytes(result: ReplayResult) -> None:
     assert replayed(moving_taste(), "4h", "1h", "10m").to_json() == result.to_json()
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_every_model_is_replayed(name: str) -> None:
+    chosen = config().model_copy(update={"model": SECTIONS[name]()})
+    found = evaluate(chosen, log_of(moving_taste(2, 60)), batch_until=START + HOUR, refreshes=["30m"])
+    assert [arm.name for arm in found.arms] == ["frozen", "online@30m"]
+    assert found.counts["rows_scored"] == 120
+    assert all(0 < (arm.all["auc"] or 0) < 1 for arm in found.arms)
 
 
 def test_another_seed_gives_other_scores(result: ReplayResult) -> None:

@@ -21,6 +21,7 @@ from recsys.retrieval_study.next_click.click_towers import ClickTowers
 from recsys.retrieval_study.next_click.next_click_methods import FROZEN, METHODS, TOWERS, towers_of
 from recsys.retrieval_study.next_click.next_click_result import Hour, NextClickResult, NextClickRow
 from recsys.retrieval_study.next_click.next_click_study import NextClickStudy, Period, asked, found, globo_periods
+from tests.test_docs import ROOT
 
 START = millis(next_click_study.OCTOBER[0], 0)
 ARTICLES, DAYS = 40, 4

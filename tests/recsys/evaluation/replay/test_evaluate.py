@@ -65,7 +65,7 @@ def test_the_same_log_configuration_and_seed_give_the_same_bytes(result: ReplayR
 
 @pytest.mark.parametrize("name", SECTIONS)
 def test_every_model_is_replayed(name: str) -> None:
-    chosen = config().model_copy(update={"model": SECTIONS[name]()})
+    chosen = config().model_copy(update={"model": SECTIONS[name].model_validate({})})
     found = evaluate(chosen, log_of(moving_taste(2, 60)), batch_until=START + HOUR, refreshes=["30m"])
     assert [arm.name for arm in found.arms] == ["frozen", "online@30m"]
     assert found.counts["rows_scored"] == 120

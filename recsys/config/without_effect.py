@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
-from recsys.config.sections.learning.models import SECTIONS
-
 if TYPE_CHECKING:
     from recsys.config.all_sections import AllSections
 
@@ -19,7 +17,6 @@ def without_effect(config: AllSections) -> Found:
     yield from _features(config)
     yield from _candidates(config)
     yield from _experiments(config)
-    yield from _tuned(config)
 
 
 def _features(config: AllSections) -> Found:
@@ -67,15 +64,3 @@ def _experiments(config: AllSections) -> Found:
         yield ("holdout", "share"), "has no effect: there are no [[experiments]]. Add one, or delete it"
     if not held_out.share and held_out.salt != type(held_out)().salt:
         yield ("holdout", "salt"), "has no effect: nobody is held out. Set share, or delete it"
-
-
-def _tuned(config: AllSections) -> Found:
-    """Options of models that are not tried."""
-    models = config.tune.models or [config.model.name]
-    for name in config.tune.settings:
-        section, _, option = name.partition(".")
-        if section == "model" and not any(option in SECTIONS[model].model_fields for model in models):
-            message = (
-                f"is an option of none of the models that are tried: {', '.join(models)}. Name its model, or delete it"
-            )
-            yield ("tune", "settings", name), message

@@ -156,8 +156,8 @@ class Mapping:
                 raise InvalidValueError(
                     f"{name}: has no effect on {self._what}, it is for {' and '.join(kinds)}; delete it"
                 )
-        if self.positive_values and not any(name.startswith("actions.") for name in self.columns):
-            raise InvalidValueError("positive_values: has no effect without a column for actions.NAME; delete it")
+        if self.positive_values and not {"actions", "available"} & {name.partition(".")[0] for name in self.columns}:
+            raise InvalidValueError("positive_values: has no effect without a column for actions.NAME or available")
         if self.start is None and self.interval != type(self).interval:
             raise InvalidValueError("interval: has no effect without start; set start, or delete it")
         if empty := [column for column, values in self.where.items() if not values]:

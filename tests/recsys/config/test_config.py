@@ -527,7 +527,6 @@ WITHOUT_EFFECT = {
     "[training]\ncold_folder = 'x'\n": "training.cold_folder: has no effect: no table has a cold_capacity",
     "[training]\nkeep_run = '1s'\n": "training.keep_run: is less than the minute in which servers leave a run",
     "[holdout]\nsalt = 'x'\n": "holdout.salt: has no effect: nobody is held out",
-    "[tune.settings]\n'model.rank' = [1, 2]\n": "is an option of none of the models that are tried: autoint",
     ARMS: "arm 'y' gets less than one user in a billion",
 }
 
@@ -557,7 +556,7 @@ MAPPING = f"[[log.mapping]]\nkind = 'interaction'\n{COLUMNS}"
         ("separator = ';'", "separator: has no effect on an event of kind 'interaction'"),
         ("anonymous = 'request'", "anonymous: has no effect on an event of kind 'interaction'"),
         ("repeated_items = 'last'", "repeated_items: has no effect on an event of kind 'interaction'"),
-        ("positive_values = ['1']", "positive_values: has no effect without a column for actions.NAME"),
+        ("positive_values = ['1']", "positive_values: has no effect without a column for actions.NAME or available"),
         ("interval = '2s'", "interval: has no effect without start"),
         ("where = { a = [] }", "where: no row has one of no values in 'a'"),
     ],

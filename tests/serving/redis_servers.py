@@ -152,7 +152,7 @@ def replicated_redis(folder: Path) -> Iterator[Replicated]:
     )
     with ExitStack() as stack:
         master = stack.enter_context(redis_server(folder, ports[0], "--repl-diskless-sync-delay", "0"))
-        replica = stack.enter_context(redis_server(folder, ports[1], "--replicaof", f"127.0.0.1 {ports[0]}"))
+        replica = stack.enter_context(redis_server(folder, ports[1], "--replicaof", "127.0.0.1", str(ports[0])))
         until(lambda: replica.info("master_link_status") == "up")
         sentinel = stack.enter_context(redis_server(folder, ports[2], sentinel=watch))
         until(lambda: _knows_replica(sentinel))

@@ -4,7 +4,7 @@ Ours reads a `FileLog` and joins in event time (duplicates, disorder and late ev
 that can be saved) into columns, which a feed encodes (`feed`: on to batches); `objects` makes an object of each. The
 peer is a first attempt: `json.loads` of each line, a dict of open impressions, a queue of deadlines; it assumes that
 events are in order and occur once. Both read the same events and must produce the same labels. An event has about 200
-bytes of JSON on average.
+bytes of JSON on average. What the joiner takes of memory is measured over a longer stream, in a process of its own.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 
 import msgspec
 
+from benchmarks._joiner_memory import OPEN, mebibytes
 from benchmarks.harness import Result, Target, interleave, median, ratio
 from streaming.encode.encoder import Encoder
 from streaming.encode.entity_state import EntityState
@@ -63,12 +64,23 @@ def run(quick: bool) -> Result:
         seconds = interleave(contenders, rounds=3 if quick else 7)
         size = path.stat().st_size
         log.close()
+    taken = mebibytes(1_000_000 if quick else 20_000_000)
     rate = {name: count / median(rounds) for name, rounds in seconds.items()}
     targets = [
         Target("events joined per second and core, log to examples", rate["joiner"], 600_000),
         Target("times the naive join of JSON lines", ratio(seconds["naive"], seconds["joiner"]), 1.0),
+        Target(f"MiB taken with {OPEN:,} impressions open, at most", max(taken), 256, "lower"),
+        Target(
+            "MiB at the end of 20 M events over those halfway", taken[-1] / taken[len(taken) // 2 - 1], 1.05, "lower"
+        ),
     ]
-    raw = {"seconds": seconds, "events": count, "bytes_per_event": size / count, "events_per_s": rate}
+    raw: dict[str, object] = {
+        "seconds": seconds,
+        "events": count,
+        "bytes_per_event": size / count,
+        "events_per_s": rate,
+    }
+    raw |= {"mebibytes": taken}
     return Result("joiner", targets, raw)
 
 

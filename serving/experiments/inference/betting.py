@@ -39,10 +39,16 @@ class UserShare:
         if not slope:
             return self.ones / self.users
         half = (self.users - slope) / 2
-        root = sqrt(half * half + slope * self.ones)
+        root = self._root(slope)
         if half > 0:
             return self.ones / (half + root)
         return min((root - half) / slope, 1.0)
+
+    def _root(self, slope: float) -> float:
+        """Of (users - slope)^2 / 4 + slope ones, as a sum of what is not negative: a difference may round below 0."""
+        if slope > 0:
+            return sqrt(((self.users - slope) / 2) ** 2 + slope * self.ones)
+        return sqrt(((self.users + slope) / 2) ** 2 - slope * (self.users - self.ones))
 
     def interval(self, alpha: float) -> Interval:
         """Confidence sequence: it covers the share at all times at once with probability 1 - alpha."""

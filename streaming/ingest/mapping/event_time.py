@@ -10,7 +10,14 @@ from decimal import Decimal
 from typing import Any, Final, Literal
 
 from recsys.errors import InvalidValueError
-from streaming.ingest.mapping.formatted_time import from_origin, has_year, only_digits, parsed
+from streaming.ingest.mapping.formatted_time import (
+    from_origin,
+    has_clock,
+    has_year,
+    only_digits,
+    parsed,
+    without_fraction,
+)
 
 Unit = Literal["ms", "s", "us", "ns", "min", "h", "d", "iso"]
 _UNITS: Final[dict[Unit, str]] = {
@@ -50,6 +57,7 @@ def millis_reader(unit: Unit, pattern: str = "", origin: int = 0) -> Callable[[A
     digits = only_digits(pattern)
 
     def read(value: Any) -> int:
+        value = without_fraction(value) if digits or unit == "iso" else value
         if whole and type(value) is str and value.isdecimal() and len(value) < _DIGITS:
             return int(value) * times + origin
         formatted = by_pattern is not None and (isinstance(value, str | bytes) or (digits and type(value) is int))
@@ -69,6 +77,8 @@ def _pattern_reader(pattern: str, origin: int) -> Callable[[str], int]:
     if has_year(pattern):
         return lambda text: epoch_millis(parsed(text, pattern))
     first = datetime.fromtimestamp(origin / 1000, UTC)
+    if not has_clock(pattern):  # the day of the origin is one of those from it on
+        first = first.replace(hour=0, minute=0, second=0, microsecond=0)
     return lambda text: epoch_millis(from_origin(text, pattern, first))
 
 

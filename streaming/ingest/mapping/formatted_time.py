@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 
 from recsys.errors import InvalidValueError
 
@@ -21,7 +21,7 @@ def check_format(pattern: str, *, origin: bool = False) -> None:
     if "%Z" in pattern:
         raise InvalidValueError("time_format: %Z knows this machine's zones only; write the zone itself, or use %z")
     try:
-        read = parsed(datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC).strftime(pattern), pattern)
+        read = _read_back(pattern)
     except (ValueError, re.error) as error:
         raise InvalidValueError(f"time_format: {pattern!r} is not a format of a time: {error}") from None
     if not has_year(pattern) and (read.month, read.day) != (2, 3):
@@ -38,7 +38,20 @@ def has_year(pattern: str) -> bool:
     >>> has_year("%d.%m.%y"), has_year("%m%d")
     (True, False)
     """
-    return parsed(datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC).strftime(pattern), pattern).year == 2001
+    return _read_back(pattern).year == 2001
+
+
+def has_clock(pattern: str) -> bool:
+    """Whether times in this format have an hour.
+
+    >>> has_clock("%m%d%H"), has_clock("%m%d")
+    (True, False)
+    """
+    return _read_back(pattern).hour == 4
+
+
+def _read_back(pattern: str) -> datetime:
+    return parsed(datetime(2001, 2, 3, 4, 5, 6, tzinfo=UTC).strftime(pattern), pattern)
 
 
 def only_digits(pattern: str) -> bool:
@@ -67,10 +80,23 @@ def from_origin(text: str, pattern: str, origin: datetime) -> datetime:
             found = datetime.strptime(f"{year} {text}", f"%Y {pattern}")
         except ValueError:
             continue  # 29 February, in another year
+        if found.year != year:
+            continue  # day 366, which strptime takes for the first one of the next year
         found = found if found.tzinfo else found.replace(tzinfo=UTC)
         if found >= origin:
             return found
     raise ValueError("no such day")
+
+
+def without_fraction(value: Any) -> Any:
+    """As in the file: pandas makes 20240301.0 of 20240301 where other rows of the column have no value.
+
+    >>> without_fraction(20240301.0), without_fraction("20240301.0"), without_fraction(0.5)
+    (20240301, '20240301', 0.5)
+    """
+    if isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value.removesuffix(".0") if isinstance(value, str) and value[:-2].isdecimal() else value
 
 
 def _filled(text: str, pattern: str) -> str:

@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any, Final
 
 from recsys.errors import InvalidValueError
-from streaming.ingest.mapping.formatted_time import parsed
+from streaming.ingest.mapping.formatted_time import only_digits, parsed, without_fraction
 
 _CLOCK: Final = re.compile(
     r"\s*(?P<hour>\d{1,2})(?::(?P<minute>\d{2})(?::(?P<second>\d{2}(?:[.,]\d{1,9})?))?)?\s*(?P<half>[ap]\.?m\.?)?\s*",
@@ -37,7 +37,10 @@ def time_of_day_reader(pattern: str = "") -> Callable[[Any], int]:
     InvalidValueError for any other value, with a message to follow the value.
     """
 
+    digits = only_digits(pattern)
+
     def read(value: Any) -> int:
+        value = without_fraction(value) if digits else value
         try:
             found = _millis(value, pattern)
         except (ValueError, TypeError, ArithmeticError):

@@ -45,6 +45,17 @@ def test_the_ends_are_where_the_mixture_reaches_the_bound(share: UserShare, alph
         assert high == pytest.approx(1)
 
 
+@pytest.mark.parametrize("users", [10**9, 10**10])
+def test_of_a_billion_who_all_did_the_ends_are_found(users: int) -> None:
+    """With nothing but ones the capital is a constant less users log(p)."""
+    low, high = UserShare(users, users).interval(0.05)
+    won = float(betaln(users + 0.5, 0.5) - betaln(0.5, 0.5))
+    assert (1 - low) * users == pytest.approx(np.log(1 / 0.05) - won, rel=1e-4)
+    assert high == 1
+    assert difference_interval(UserShare(1, 1), UserShare(users, users), 0.05)[0] <= 0
+    assert difference_interval(UserShare(users, users), UserShare(1, 0), 0.05)[1] == pytest.approx(1)
+
+
 @pytest.mark.parametrize(("treatment", "control"), list(product(SHARES[2:6], SHARES[2:6])))
 def test_a_difference_has_the_ends_of_all_pairs_that_are_left(treatment: UserShare, control: UserShare) -> None:
     low, high = difference_interval(treatment, control, 0.05)

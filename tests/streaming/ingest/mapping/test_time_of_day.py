@@ -27,7 +27,7 @@ def test_times_of_day(value: Any, minutes: float) -> None:
     assert time_of_day_reader()(value) == round(minutes * MINUTE)
 
 
-@pytest.mark.parametrize(("value", "minutes"), [("1631", 991), (905, 545), ("0", 0)])
+@pytest.mark.parametrize(("value", "minutes"), [("1631", 991), (905, 545), ("0", 0), (905.0, 545), ("905.0", 545)])
 def test_times_of_day_by_a_format_of_digits_alone(value: Any, minutes: int) -> None:
     assert time_of_day_reader("%H%M")(value) == minutes * MINUTE
 
@@ -51,6 +51,28 @@ def test_a_day_without_a_year_is_the_first_one_at_or_after_the_origin(text: str 
     origin = epoch_millis(datetime(2023, 3, 1))
     read = millis_reader("ms", "%m%d", origin)(text)
     assert datetime.fromtimestamp(read / 1000, UTC).date().isoformat() == day
+
+
+@pytest.mark.parametrize(
+    ("text", "pattern", "day"),
+    [("0501", "%m%d", "2023-05-01"), ("0430", "%m%d", "2024-04-30"), ("366", "%j", "2024-12-31")],
+)
+def test_the_day_of_an_origin_at_noon_is_of_its_year_and_day_366_of_a_year_that_has_it(
+    text: str, pattern: str, day: str
+) -> None:
+    read = millis_reader("ms", pattern, epoch_millis(datetime(2023, 5, 1, 12)))(text)
+    assert datetime.fromtimestamp(read / 1000, UTC).date().isoformat() == day
+
+
+def test_an_hour_before_that_of_the_origin_is_in_the_next_year() -> None:
+    read = millis_reader("ms", "%m%d%H", epoch_millis(datetime(2023, 5, 1, 12)))
+    assert [datetime.fromtimestamp(read(text) / 1000, UTC).year for text in ("050111", "050112")] == [2024, 2023]
+
+
+@pytest.mark.parametrize(("unit", "pattern"), [("ms", "%Y%m%d"), ("iso", "")])
+@pytest.mark.parametrize("value", [20240301.0, "20240301.0"])
+def test_a_day_of_digits_that_pandas_gave_a_fraction_is_that_day(unit: Any, pattern: str, value: Any) -> None:
+    assert millis_reader(unit, pattern)(value) == START
 
 
 COLUMNS = {"time": "day", "time_of_day": "at", "user": "user", "item": "item", "actions.click": "clicked"}

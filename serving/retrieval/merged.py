@@ -45,7 +45,7 @@ class MergedRetriever:
         """The source and the score of an item are those of the source that gives it the most points (`merge`)."""
         asked = _WIDER * count if self._groups else count
         found = [self._ask(name, query, asked, exclude) for name in self._sources]
-        minima = [int(count * share) for share in self._shares]
+        minima = [_places(share, count) for share in self._shares]
         rankings = [candidates.ids for candidates in found]
         ids = merge(rankings, minima, self._shares, count, self._bounds(rankings, count), self._rule)
         best: dict[str, tuple[float, str, float]] = {}
@@ -65,7 +65,7 @@ class MergedRetriever:
         features, _ = self._entities.items(items)
         described = list(zip(items, features, strict=True))
         return [
-            ({item for item, one in described if group.has(one)}, int(count * group.share)) for group in self._groups
+            ({item for item, one in described if group.has(one)}, _places(group.share, count)) for group in self._groups
         ]
 
     def _ask(self, name: str, query: RetrievalQuery, count: int, exclude: AbstractSet[str]) -> Candidates:
@@ -75,3 +75,8 @@ class MergedRetriever:
             self.failures[name] += 1
             _logger.warning("candidates of source %r are missing: %s", name, error)
             return Candidates()
+
+
+def _places(share: float, count: int) -> int:
+    """Rounded down, but not for a product as that of .29 and 100, which is 28.999999999999996."""
+    return int(count * share + 1e-6)

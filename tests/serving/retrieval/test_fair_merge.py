@@ -87,7 +87,7 @@ class Makers:
     """Items with small letters are of small makers."""
 
     def items(self, items: Sequence[str]) -> tuple[list[Features], bool]:
-        return [{"maker": "small" if item.islower() else "large"} for item in items], True
+        return [{"maker": "small" if item[0].islower() else "large"} for item in items], True
 
 
 def merged(groups: Sequence[ItemGroup]) -> Candidates:
@@ -105,6 +105,18 @@ def test_small_makers_have_their_share_though_no_source_has_them_near_its_top() 
     assert {item for item in found.ids if item.islower()} == set("abcd")
     assert dict(zip(found.ids, found.source, strict=True))["d"] == "recent"
     assert len(found.ids) == len(set(found.ids)) == 10
+
+
+@pytest.mark.parametrize(("share", "places"), [(0.29, 29), (0.57, 57), (0.299, 29)])
+def test_a_share_of_whole_places_is_all_of_them(share: float, places: int) -> None:
+    """0.29 * 100 is less than 29."""
+    catalog = CatalogSnapshot()
+    catalog.replace({f"{'L' if at <= 200 else 's'}{at}": 1.0 / at for at in range(1, 301)}, [])
+    groups = [ItemGroup(feature="item.maker", value="small", share=share)]
+    sources: dict[str, Retriever] = {"popular": PopularItems(catalog)}
+    retriever = MergedRetriever(sources, {"popular": 0.4}, groups, cast(EntityFeatures, Makers()))
+    found = retriever.retrieve(RetrievalQuery("u", 1, {}, Arm("online")), 100)
+    assert sum(item.startswith("s") for item in found.ids) == places
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,12 @@ class Tally:
     example: str = ""
     """The first impression."""
 
+    def add(self, other: Tally) -> None:
+        """Count its lists, too."""
+        self.lists += other.lists
+        self.largest = max(self.largest, other.largest)
+        self.example = self.example or other.example
+
 
 class RescoredLists:
     """Scores impressions again, with their features as logged and the rows and graphs of `models`, and counts outcomes.
@@ -71,16 +77,31 @@ class RescoredLists:
         self._of_version: dict[str, list[PublishedModel]] = defaultdict(list)
         for one in models:
             self._of_version[one.model.artefact.version].append(one)
-        self.tallies: dict[Outcome, Tally] = {}
+        self._tallies = defaultdict[Outcome, Tally](Tally)
+        self._unexplained = defaultdict[str, Tally](Tally)
+        """By model."""
+
+    @property
+    def tallies(self) -> dict[Outcome, Tally]:
+        """By outcome, of which there are lists."""
+        found = dict(self._tallies)
+        for one in self._unexplained.values():
+            found.setdefault("unexplained", Tally()).add(one)
+        return found
+
+    def changed(self, model: str) -> None:
+        """Rows of a model have changed while its lists were scored: what is unexplained of them may be so by that."""
+        if model in self._unexplained:
+            self._tallies["moved"].add(self._unexplained.pop(model))
 
     def take(self, events: pa.RecordBatch, since: int = 0) -> None:
         """Score the impressions among them since an event time (ms). Raises RowsUnavailableError without Redis."""
         chosen = pc.and_(pc.equal(events.column("kind"), IMPRESSION), pc.greater_equal(events.column("time"), since))
         for shown in events.filter(chosen).select([*_COLUMNS, _DEGRADED]).to_pylist():
             outcome, difference = self._outcome(shown)
-            tally = self.tallies.setdefault(outcome, Tally(example=shown["id"]))
-            tally.lists += 1
-            tally.largest = max(tally.largest, difference)
+            name = shown["model"].partition("@")[0]
+            tally = self._unexplained[name] if outcome == "unexplained" else self._tallies[outcome]
+            tally.add(Tally(1, difference, shown["id"]))
 
     def _outcome(self, shown: dict[str, Any]) -> tuple[Outcome, float]:
         """With the largest difference of a score, 0 of a list that cannot be scored."""

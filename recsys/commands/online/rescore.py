@@ -19,7 +19,6 @@ from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.errors import RedisServerError
 from recsys.evaluation.rescored_lists import Outcome, PublishedModel, RescoredLists, Tally, explained
-from serving.model.loaded_model import LoadedModel
 from serving.ranking.task_score import TaskScore
 from serving.replication.connection.redis_client import RedisClient
 from serving.replication.shared_reads import served
@@ -47,11 +46,16 @@ def rescored(config: Config, since: int = 0) -> dict[Outcome, Tally]:
     log = wiring.event_log(config)
     try:
         with wiring.running_redis(config), wiring.redis_client(config) as client:
-            models = [_published(client, model) for model in wiring.published_models(config, client)]
+            models = [
+                PublishedModel(model, _changed(client, model.name)) for model in wiring.published_models(config, client)
+            ]
             lists = RescoredLists(models, _scores(config))
             for chunks in read_partitions(log):
                 for chunk in chunks:
                     lists.take(chunk.events, since)
+            for one in models:
+                if _changed(client, one.model.name) != one.changed:  # a trainer has published meanwhile
+                    lists.changed(one.model.name)
             return lists.tallies
     except redis.RedisError as error:
         raise RedisServerError(f"Redis does not answer: {error}") from error
@@ -59,11 +63,12 @@ def rescored(config: Config, since: int = 0) -> dict[Outcome, Tally]:
         log.close()
 
 
-def _published(client: RedisClient, model: LoadedModel) -> PublishedModel:
-    run = served(client, model.name)
-    status = status_of(client, model.name)
-    changed = 0 if not run else None if status is None else status.status.get(ROWS_CHANGED)
-    return PublishedModel(model, changed)
+def _changed(client: RedisClient, name: str) -> int | None:
+    """When its rows changed last, see `PublishedModel.changed`."""
+    if not served(client, name):
+        return 0
+    status = status_of(client, name)
+    return None if status is None else status.status.get(ROWS_CHANGED)
 
 
 def _scores(config: Config) -> Callable[[str, str], TaskScore]:

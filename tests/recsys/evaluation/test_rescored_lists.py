@@ -92,6 +92,22 @@ def test_rows_may_have_changed_since() -> None:
     assert outcome(shown(scores=scores(BEFORE)), COPY) == "moved"
 
 
+def test_rows_that_change_while_lists_are_scored_explain_those_of_their_model() -> None:
+    lists = RescoredLists([LIVE, COPY], lambda _, __: CLICKS)
+    other = scores(BEFORE)
+    lists.take(encode_events([shown(scores=other), shown(id="m", scores=other, model="kept@step-1"), shown(id="l")]))
+    assert {outcome: one.lists for outcome, one in lists.tallies.items()} == {"unexplained": 2, "equal": 1}
+    lists.changed("online")
+    lists.changed("other")
+    found = lists.tallies
+    assert {outcome: (one.lists, one.example) for outcome, one in found.items()} == {
+        "unexplained": (1, "m"),
+        "moved": (1, "n"),
+        "equal": (1, "l"),
+    }
+    assert found["moved"].largest == found["unexplained"].largest > 0
+
+
 def test_a_version_that_is_gone_is_named() -> None:
     assert outcome(shown(model="online@step-2"), LIVE, COPY) == "version"
     assert outcome(shown()) == "version"

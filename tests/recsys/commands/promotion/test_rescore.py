@@ -16,8 +16,10 @@ from click.testing import CliRunner
 
 from recsys import wiring
 from recsys.cli import main
+from recsys.commands.online import rescore
 from recsys.config.file import load
 from recsys.config.schema import Config
+from recsys.evaluation import rescored_lists
 from serving import replica
 from serving.assembly import build
 from serving.experiments.assignment import POPULARITY
@@ -25,6 +27,7 @@ from serving.replication.connection.redis_client import RedisClient
 from serving.replication.keys import ONLINE
 from streaming.events.schema import Interaction
 from streaming.ingest.codec import encode_events
+from streaming.log.event_log import Chunk, EventLog, read_partitions
 from tests.recsys.commands.promotion.conftest import CHAMPION, train
 from tests.serving.running import running
 from tests.serving.waiting import until
@@ -113,3 +116,16 @@ def test_rows_that_nobody_may_have_changed_are_an_error(folder: Path, client: Re
     assert found["unexplained"]
     said = " ".join(recsys(folder, "rescore", exits=1).split())
     assert "are [serving] score, engine and precision as they were" in said
+
+
+def test_rows_that_a_trainer_changes_meanwhile_are_a_reason(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    config = load(folder / "recsys.toml")
+    answers = ask(config)
+    monkeypatch.setattr(rescored_lists, "SETTLED", 0)
+
+    def after_training(log: EventLog) -> Iterator[Iterator[Chunk]]:
+        learn(config, answers[0])
+        yield from read_partitions(log)
+
+    monkeypatch.setattr(rescore, "read_partitions", after_training)
+    assert counts(folder) == {"moved": USERS}

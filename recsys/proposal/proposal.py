@@ -26,12 +26,11 @@ from recsys.proposal.roles.counted_time import unplaced
 from recsys.proposal.roles.feature_columns import Feature, event_features
 from recsys.proposal.roles.role_finder import find_roles
 from recsys.proposal.roles.roles import Roles, Said
+from recsys.proposal.step_size import row_count, step_size
 from recsys.proposal.wording.missing import beside, elsewhere, undone
 from recsys.proposal.wording.open_questions import open_questions
 from recsys.proposal.wording.toml_text import toml_text
 
-_BATCHES = 4
-"""Fewest batches from which something is learned that one can look at."""
 _LISTED = 40
 """Most names of columns in a message."""
 
@@ -62,13 +61,15 @@ class Proposal:
         found = [(one.sample, one.roles.column("label")) for one in self.described]
         return any(column is not None and len(column.cells) > sample.rows for sample, column in found)
 
-    def for_labels(self, count: int) -> Proposal:
-        """With batches that so many shown items fill, if they are too few for the default."""
-        default = TrainingSection().batch_size
-        if count >= _BATCHES * default:
+    def for_labels(self, count: int, records: int) -> Proposal:
+        """With steps for so many shown items as all files have, if the first `records` of them have `count`."""
+        about = count * max(1.0, sum(map(row_count, self.files)) / max(1, records))
+        size = step_size(round(about))
+        if size == TrainingSection().batch_size:
             return self
-        size = max(1, (1 << (count // _BATCHES).bit_length()) // 2)
-        noted = Noted(size, f"only {count:,} shown items: delete this line when there are more")
+        noted = Noted(
+            size, f"for some {float(f'{about:.2g}'):,.0f} shown items: delete this line when there are many more"
+        )
         return replace(self, training={**self.training, "batch_size": noted})
 
     def waiting(self, wait: Noted) -> Proposal:

@@ -291,7 +291,7 @@ def test_rows_sorted_by_user_have_all_their_labels_in_the_proposal(tmp_path: Pat
     result = run(tmp_path, "init", "--from", "ratings.csv")
     assert "Labels: 1,200 shown items, 40.0% of them positive." in result.output
     assert "not in the order of time: ingest with --sort" in result.output.replace("\n", " ")
-    assert load(tmp_path / "recsys.toml").training.batch_size == 256
+    assert load(tmp_path / "recsys.toml").training.batch_size == 32
 
 
 def test_a_header_that_comes_again_leaves_the_label_a_label(tmp_path: Path) -> None:

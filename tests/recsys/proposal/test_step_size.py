@@ -1,0 +1,33 @@
+"""How many rows a step takes follows from how many the files have."""
+
+from __future__ import annotations
+
+import gzip
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from recsys.config.sections.learning.training import TrainingSection
+from recsys.proposal.step_size import row_count, step_size
+
+
+def test_rows_of_parquet_are_counted(tmp_path: Path) -> None:
+    pq.write_table(pa.table({"item": list(range(70_000))}), tmp_path / "a.parquet")
+    assert row_count(tmp_path / "a.parquet") == 70_000
+
+
+def test_rows_of_a_long_text_are_estimated_from_its_head(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("item,clicked\n" + "i1234567890,1\n" * 200_000)
+    assert row_count(tmp_path / "a.csv") == pytest.approx(200_000, rel=0.01)
+
+
+def test_a_compressed_file_counts_its_head_at_least(tmp_path: Path) -> None:
+    (tmp_path / "a.csv.gz").write_bytes(gzip.compress(b"i1,1\n" * 1000))
+    assert row_count(tmp_path / "a.csv.gz") == 1000
+
+
+@pytest.mark.parametrize("rows", [1, 5, 100, 10_000, 10**6, 10**9])
+def test_steps_grow_with_the_log_up_to_the_default(rows: int) -> None:
+    assert step_size(rows) <= step_size(2 * rows) <= TrainingSection().batch_size

@@ -113,7 +113,9 @@ class Shadow:
         trace = Trace(self._clock(), self._clock)
         arm = Arm(query.arm.name, name, score=query.arm.score)
         place = {item: number for number, item in enumerate(query.items)}
-        asked = replace(query, arm=arm, count=len(shown.items)).only([place[item] for item in shown.items])
+        asked = replace(query, arm=arm, count=len(shown.items), explain=False).only(
+            [place[item] for item in shown.items]
+        )
         ranked = self._ranker.rank(asked, trace).shown
         if trace.degraded:
             return "failed"

@@ -115,6 +115,7 @@ class Options(TypedDict, total=False):
 class RankOptions(Options, total=False):
     item_features: dict[str, list[Value]]
     count: int
+    explain: bool
 
 
 class RecommendOptions(Options, total=False):

@@ -7,15 +7,25 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 import msgspec
+import numpy as np
 from starlette.requests import Request
 
-from recsys.errors import InvalidValueError
+from recsys.errors import ArtefactError, InvalidValueError
 from serving.api.clock_and_ids import ClockAndIds
 from serving.api.gate.ranking_queue import QueuePlace, RankingQueue
 from serving.api.messages.request_errors import InvalidFieldError, parse_reason
-from serving.api.messages.schemas import Preranked, RankedItem, RankRequest, RankResponse, RecommendRequest
+from serving.api.messages.schemas import (
+    AttentionWeights,
+    FieldPair,
+    Preranked,
+    RankedItem,
+    RankRequest,
+    RankResponse,
+    RecommendRequest,
+)
 from serving.experiments.traffic import Traffic
 from serving.limits import Limits
+from serving.model.explanation import Explanation
 from serving.ranking.query import Query
 from serving.ranking.ranker import LoggedRanking, Ranker
 from serving.ranking.trace import Trace
@@ -23,6 +33,9 @@ from serving.retrieval.retriever import RetrievalQuery, Retriever
 from streaming.events.schema import Value
 from streaming.ingest.codec import Rules
 from streaming.ingest.validation import check_items_differ, check_request_features
+
+DIGITS = 5
+"""Of attention weights: more is longer and says no more."""
 
 
 class Rankings:
@@ -57,7 +70,7 @@ class Rankings:
         with _naming_the_field():
             check_items_differ(asked.items)
         query = self._query(asked, asked.item_features, len(asked.items))
-        return replace(query, items=asked.items, count=asked.count or len(asked.items))
+        return replace(query, items=asked.items, count=asked.count or len(asked.items), explain=asked.explain)
 
     def of_user(self, asked: RecommendRequest) -> Query:
         """Its candidates are still to be retrieved. Raises InvalidFieldError."""
@@ -73,8 +86,12 @@ class Rankings:
         return replace(query, items=found.ids), dict(zip(found.ids, found.source, strict=True))
 
     async def ranked(self, request: Request, place: QueuePlace, query: Query, trace: Trace) -> LoggedRanking:
-        """Raises ClientGoneError if the client of the request leaves before it begins."""
-        return await self._queue.run(place, request, self._ranker.rank, query, trace)
+        """Raises ClientGoneError if the client of the request leaves before it begins, InvalidFieldError if it asks a
+        model to explain that does not."""
+        try:
+            return await self._queue.run(place, request, self._ranker.rank, query, trace)
+        except ArtefactError as error:
+            raise InvalidFieldError(str(error), "explain") from error
 
     def _query(self, asked: RankRequest | RecommendRequest, item_features: dict[str, list[Value]], items: int) -> Query:
         """The query of a request over this number of items, which are still to be filled in."""
@@ -99,10 +116,23 @@ def answer_of(ranking: LoggedRanking, trace: Trace, sources: Mapping[str, str]) 
     rows = zip(shown.items, shown.scores, shown.propensities, _by_item(ranking), strict=True)
     items = [RankedItem(item, score, chance, sources.get(item, ""), tasks) for item, score, chance, tasks in rows]
     answer = RankResponse(shown.id, items, shown.experiment, shown.arm, shown.model, trace.degraded)
+    if ranking.explanation is not None:
+        answer = _explained(answer, ranking.explanation)
     before = trace.preranking
     if before is None or not before.left_out:
         return answer
     return msgspec.structs.replace(answer, preranked=Preranked(before.by, before.left_out))
+
+
+def _explained(answer: RankResponse, explanation: Explanation) -> RankResponse:
+    """With pairs of fields for the first items, and the attention of the first."""
+    items = list(answer.items)
+    for place in range(len(explanation.attention_CLHMM)):
+        pairs = [FieldPair((a, b), round(weight, DIGITS)) for a, b, weight in explanation.pairs(place)]
+        items[place] = msgspec.structs.replace(items[place], pairs=pairs)
+    weights = np.round(explanation.attention_CLHMM[0].astype(np.float64), DIGITS).tolist()
+    attention = AttentionWeights(list(explanation.fields), weights)
+    return msgspec.structs.replace(answer, items=items, attention=attention)
 
 
 def _by_item(ranking: LoggedRanking) -> Sequence[dict[str, float] | msgspec.UnsetType]:

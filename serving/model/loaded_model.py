@@ -18,6 +18,7 @@ from serving.cache.row_store import Floats
 from serving.model.artefact import Artefact
 from serving.model.checked_scorer import CheckedScorer
 from serving.model.chunked_scorer import Scorer
+from serving.model.explanation import EXPLAINED, Explainer, Explanation
 from serving.model.graph_inputs import PooledRows, SparseField, embed
 from serving.model.measured_precision import MeasuredPrecision
 from serving.model.user_tower import TwoTowerModel
@@ -58,6 +59,7 @@ class LoadedModel:
     user_features: frozenset[str] = field(init=False)
     """Names of the request features that the model reads."""
     item_features: frozenset[str] = field(init=False)
+    explainer: Explainer = field(init=False)
     _dim: int = field(init=False)
     _request: tuple[SparseField, ...] = field(init=False)
     _items: tuple[SparseField, ...] = field(init=False)
@@ -65,6 +67,7 @@ class LoadedModel:
     def __post_init__(self) -> None:
         spec = self.artefact.spec
         put = object.__setattr__
+        put(self, "explainer", Explainer(self.artefact))
         put(self, "_dim", self.artefact.row_dim)
         put(self, "user_features", frozenset(f.feature for f in spec.fields if f.feature and not f.of_item))
         put(self, "item_features", frozenset(f.feature for f in spec.fields if f.feature and f.of_item))
@@ -123,6 +126,12 @@ class LoadedModel:
                 "learning rates"
             )
         return scores_CT
+
+    def explain(self, encoded: Encoded, embedded: PooledRows, places: Sequence[int]) -> Explanation:
+        """Of the first `EXPLAINED` of the candidates at these places. ArtefactError if this model does not explain."""
+        first = list(places[:EXPLAINED])
+        items_CFD, numeric_CN = embedded.items_CFD[first], encoded.items_numeric_CN[first]
+        return self.explainer.explain(embedded.request_1FD, items_CFD, encoded.request_numeric_1N, numeric_CN)
 
     def smoke_test(self) -> None:
         """Score a synthetic request: a faulty graph is refused, and everything is compiled before the first request.

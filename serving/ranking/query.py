@@ -25,6 +25,8 @@ class Query:
     experiment: str
     arm: Arm
     impression: str
+    explain: bool = False
+    """Whether the ranking is to say what the model attended to."""
 
     def only(self, places: Sequence[int]) -> Self:
         """The same over the candidates at these places alone, in this order."""

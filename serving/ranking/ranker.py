@@ -13,6 +13,7 @@ import numpy as np
 
 from serving.cache.entity_cache import EntityFeatures
 from serving.experiments.assignment import POPULARITY
+from serving.model.explanation import Explanation
 from serving.model.loaded_model import LoadedModel, Models
 from serving.ranking.diversity import Diversity
 from serving.ranking.exploration import Exploration, Floats, Positions
@@ -34,6 +35,8 @@ class LoggedRanking:
     shown: Impression
     probabilities: Mapping[str, list[float]] = field(default_factory=dict)
     """Empty for a ranking by popularity."""
+    explanation: Explanation | None = None
+    """If the query asked for it, of a ranking by a model."""
 
 
 class Ranker:
@@ -73,12 +76,17 @@ class Ranker:
         self._scoring = 0.0
 
     def rank(self, query: Query, trace: Trace) -> LoggedRanking:
-        """Shown items with scores, propensities and the features used."""
+        """Shown items with scores, propensities and the features used.
+
+        Raises ArtefactError if the query asks for an explanation and the model gives none.
+        """
         model = None if query.arm.model == POPULARITY else self._models.get(query.arm.model)
         if model is None:
             if query.arm.model != POPULARITY:
                 trace.degraded.append("no_model")
             return self._by_popularity(query)
+        if query.explain:
+            model.explainer.check()
         try:
             return self._by_model(query, model, trace)
         except _CannotScoreError as reason:
@@ -123,7 +131,11 @@ class Ranker:
             shown = columns_of(item_features, order_K.tolist())
             logged = _impression(query, scores_C, order_K, propensities_K, features, shown, _label(model))
             by_task = zip(tasks, probabilities_CT[order_K].T.tolist(), strict=True)
+        if not query.explain:
             return LoggedRanking(logged, dict(by_task))
+        with trace.stage("explain"):
+            explanation = model.explain(encoded, embedded, order_K.tolist())
+        return LoggedRanking(logged, dict(by_task), explanation)
 
     def _selected(self, query: Query, model: LoadedModel, trace: Trace) -> Selection | None:
         if self._preranker is None:

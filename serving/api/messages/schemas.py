@@ -20,7 +20,7 @@ class RankRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     per item and overrides the item's latest update. `count` is how many items are shown (default: all). `time` is the
     event time in ms (default: the server's clock). `experiment` names a configured experiment (default: the first).
     Without `log` the list is no impression yet: it is kept by the client, who sends the `event` of the answer when it
-    is shown.
+    is shown. With `explain` the answer has what the model attended to, if that is autoint; other models refuse.
     """
 
     user: Id
@@ -31,6 +31,7 @@ class RankRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     time: Millis | None = None
     experiment: str = ""
     log: bool = True
+    explain: bool = False
 
 
 class RecommendRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -59,6 +60,21 @@ class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     requests: Annotated[list[RecommendRequest], msgspec.Meta(min_length=1, max_length=MOST_LISTS)]
 
 
+class FieldPair(msgspec.Struct, frozen=True):
+    """Two fields and how much they attend to each other: the mean attention over layers, heads and both directions."""
+
+    fields: tuple[str, str]
+    weight: float
+
+
+class AttentionWeights(msgspec.Struct, frozen=True):
+    """`weights[layer][head][a][b]` is what field `a` takes from field `b`, in the order of `fields`; each row sums to
+    1."""
+
+    fields: list[str]
+    weights: list[list[list[list[float]]]]
+
+
 class RankedItem(msgspec.Struct, frozen=True):
     """`score` is the sum over the model's tasks of the configured weight times the predicted probability: with one task
     that probability. It is the popularity if `degraded` says so.
@@ -66,7 +82,8 @@ class RankedItem(msgspec.Struct, frozen=True):
     `source` says where a recommended item came from: `two_tower` (its vector is near to the user's), `popular`,
     `recent`, `item_to_item` (clicked together with what the user clicked last), `history` (clicked by the user
     before) or `basket` (missing of a set that the basket begins); it is empty for an item of the request.
-    `scores` has the probability of each task, where the model has several.
+    `scores` has the probability of each task, where the model has several. `pairs` are the 10 pairs of fields that
+    attend most to each other, largest first, of the first 10 items of an answer to `explain`.
     """
 
     item: str
@@ -74,6 +91,7 @@ class RankedItem(msgspec.Struct, frozen=True):
     propensity: float
     source: str = ""
     scores: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
+    pairs: list[FieldPair] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Preranked(msgspec.Struct, frozen=True):
@@ -100,6 +118,7 @@ class RankResponse(msgspec.Struct, frozen=True):
     shown, with the time of that moment.
 
     `preranked` is there if the server left candidates out before the model scored the others (`[serving] prerank`).
+    `attention` is that of the first item, if the request said `explain` and the model ranked.
     """
 
     impression: str
@@ -110,6 +129,7 @@ class RankResponse(msgspec.Struct, frozen=True):
     degraded: list[str]
     event: Impression | msgspec.UnsetType = msgspec.UNSET
     preranked: Preranked | msgspec.UnsetType = msgspec.UNSET
+    attention: AttentionWeights | msgspec.UnsetType = msgspec.UNSET
 
 
 class ErrorDetail(msgspec.Struct, frozen=True):

@@ -1,1 +1,1 @@
-"""AutoInt, compiled for the processor at hand: candidates side by side in vectors."""
+"""AutoInt, compiled for the processor at hand: candidates side by side in vectors; and its attention."""

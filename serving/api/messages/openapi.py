@@ -56,8 +56,8 @@ OPERATIONS = (
         "post",
         "/v1/rank",
         "Rank given items for a user",
-        "Every valid request is answered with 200; `degraded` lists what was missing. `explain` asks an autoint for what "
-        "it attended to; another model answers it with 422.",
+        "Every valid request is answered with 200; `degraded` lists what was missing. `explain` asks an autoint for "
+        "what it attended to; another model answers it with 422.",
         RankResponse,
         RankRequest,
         {"user": "u1", "items": ["a", "b", "c"], "features": {}},

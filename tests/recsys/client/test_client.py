@@ -156,6 +156,9 @@ def test_what_is_refused_is_an_error_with_its_field(kind: str, url: str) -> None
         client.rank("u" * 600, ["a"])
     assert caught.value.detail.field == "user"
     with pytest.raises(InvalidFieldError) as caught:
+        client.rank("u", ["a"], explain=True)
+    assert caught.value.detail.field == "explain", "this model is no autoint"
+    with pytest.raises(InvalidFieldError) as caught:
         client.interact("", "a")
     assert caught.value.detail.field == "impression"
     with pytest.raises(InvalidValueError, match="no events"):

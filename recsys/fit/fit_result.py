@@ -35,6 +35,13 @@ class FitResult(ResultFile, frozen=True):
     config: dict[str, Any]
 
 
+class FieldAttention(msgspec.Struct, frozen=True):
+    """`weights[a][b]` is what field `a` takes from field `b`, in the mean over rows, layers and heads."""
+
+    fields: list[str]
+    weights: list[list[float]]
+
+
 class Evaluation(ResultFile, frozen=True):
     """Figures of a fitted model, by task, on the part of the log that is named."""
 
@@ -44,3 +51,5 @@ class Evaluation(ResultFile, frozen=True):
     """Of the checkpoint."""
     tasks: dict[str, Figures]
     config: dict[str, Any]
+    attention: FieldAttention | None = None
+    """Of an autoint."""

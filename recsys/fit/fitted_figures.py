@@ -8,6 +8,7 @@ from recsys import wiring
 from recsys.config.schema import Config
 from recsys.errors import RecsysError, StateError
 from recsys.evaluation.result_settings import settings_of
+from recsys.fit.field_attention import watched
 from recsys.fit.fit import best_checkpoints, fit_folder, load_best
 from recsys.fit.fit_result import Evaluation
 from recsys.fit.fit_state import Split
@@ -27,7 +28,12 @@ def evaluate(config: Config, log: EventLog, *, part: Part = "test", until: int |
     """
     learner = fitted_learner(config)
     rows = getattr(read_parts(config, log, until), part)
-    return Evaluation(part=part, steps=learner.steps, tasks=figures(learner, rows), config=settings_of(config, "fit"))
+    with watched(learner) as attended:
+        found = figures(learner, rows)
+    settings = settings_of(config, "fit")
+    return Evaluation(
+        part=part, steps=learner.steps, tasks=found, config=settings, attention=attended.mean(learner.spec)
+    )
 
 
 def fitted_learner(config: Config) -> Learner:

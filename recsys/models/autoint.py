@@ -83,6 +83,11 @@ class InteractingLayer(nn.Module):
         normed: Tensor = self.norm(functional.relu(out))
         return normed
 
+    def attention(self, fields_BMd: Tensor) -> Tensor:
+        """What each field takes from each, [B, H, M, M]: the last axis sums to 1."""
+        projected = (self._project_head(fields_BMd, head) for head in range(self.heads))
+        return torch.stack([torch.softmax(query @ key.transpose(1, 2), -1) for query, key, _ in projected], 1)
+
     def _project_head(self, fields_BMd: Tensor, head: int) -> list[Tensor]:
         """Scaled query, key and value of one head, [B, M, K] each."""
         starts = [part * self.width + head * self.head_size for part in range(3)]

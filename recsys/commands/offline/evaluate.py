@@ -12,6 +12,7 @@ from recsys.commands.output.fit_tables import evaluation_table
 from recsys.commands.output.terminal import READING, plain_console, say
 from recsys.config.file import load
 from recsys.errors import file_errors
+from recsys.fit.attention_plot import attention_plot
 from recsys.fit.fitted_figures import Part, evaluate
 
 
@@ -30,3 +31,8 @@ def run(path: Path, *, part: Part, until: str | None, out: Path) -> None:
         out.mkdir(parents=True, exist_ok=True)
         file.write_bytes(result.to_json())
     say(console, f"Figures: {file}")
+    if result.attention is not None:
+        plot = out / "attention.svg"
+        with file_errors("the plot (--out)", out):
+            plot.write_text(attention_plot(result.attention))
+        say(console, f"What fields attend to: {plot}")

@@ -78,6 +78,21 @@ def test_evaluate_judges_the_best_epoch_on_rows_never_learned(path: Path) -> Non
     found = json.loads((out / "evaluation.json").read_text())["tasks"]["click"]
     assert {name: found[name] for name in expected} == pytest.approx(expected, rel=1e-6)
     assert f"{expected['auc']:.4f}" in said
+    assert not (out / "attention.svg").exists(), "an fm attends to nothing"
+
+
+def test_evaluate_draws_what_the_fields_of_an_autoint_attend_to(path: Path) -> None:
+    path.write_text(CONFIG.replace('name = "fm"\nmlp = [8]', 'name = "autoint"'))
+    out = fitted(path)
+    assert "What fields attend to" in recsys(path, "evaluate", "--out", str(out))
+    attention = json.loads((out / "evaluation.json").read_text())["attention"]
+    weights = np.array(attention["weights"])
+    assert weights.shape == (len(attention["fields"]),) * 2
+    assert {"user", "item"} <= set(attention["fields"])
+    np.testing.assert_allclose(weights.sum(1), 1, atol=1e-5)
+    drawn = (out / "attention.svg").read_text()
+    assert drawn.startswith("<svg")
+    assert f"{weights[0, 0]:.2f}" in drawn
 
 
 def test_online_training_goes_on_after_the_training_part(path: Path) -> None:

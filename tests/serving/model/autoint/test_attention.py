@@ -35,8 +35,7 @@ def eager_attention(model: RankingModel, inputs: tuple[Floats, Floats, Floats, F
         _, mixed = model._split_wide(fields)
         for layer in model.layers:
             assert isinstance(layer, InteractingLayer)
-            heads = [layer._project_head(mixed, head) for head in range(layer.heads)]
-            found.append(torch.stack([torch.softmax(q @ k.transpose(1, 2), -1) for q, k, _ in heads], 1))
+            found.append(layer.attention(mixed))
             mixed = layer(mixed)
     attention: Floats = torch.stack(found, 1).numpy()
     return attention

@@ -131,8 +131,8 @@ def server(
 
 
 def cpu_of(server: psutil.Process) -> float:
-    """Seconds of CPU that it has taken so far, and those that it started with it."""
-    times = [process.cpu_times() for process in (server, *server.children())]
+    """Seconds of CPU that it has taken so far, and all that it started with it."""
+    times = [process.cpu_times() for process in (server, *server.children(recursive=True))]
     return float(sum(one.user + one.system for one in times))
 
 

@@ -67,15 +67,15 @@ def run(quick: bool) -> Result:
         for name, cores in servers.items():
             running[name] = stack.enter_context(server(cores, folder / "redis", folder / name, name))
             for _ in cores:
-                _warm_up(running[name][1], pool)
+                warm_up(running[name][1], pool)
         for clients in CLIENTS:
             for name in ("refuse", "popularity"):
-                figures[f"{name} {clients}"] = _load(running[name], pool, clients, seconds, patient=True).figures()
-        figures["two 64"] = _load(running["two"], pool, 64, seconds, patient=True).figures()
+                figures[f"{name} {clients}"] = load(running[name], pool, clients, seconds, patient=True).figures()
+        figures["two 64"] = load(running["two"], pool, 64, seconds, patient=True).figures()
         for number in range(3 if quick else 10):
             for name in ("refuse", "two"):
-                figures[f"{name} 8 {number}"] = _load(running[name], pool, 8, seconds, patient=True).figures()
-        figures["refuse 64 impatient"] = _load(running["refuse"], pool, 64, seconds, patient=False).figures()
+                figures[f"{name} 8 {number}"] = load(running[name], pool, 8, seconds, patient=True).figures()
+        figures["refuse 64 impatient"] = load(running["refuse"], pool, 64, seconds, patient=False).figures()
     own_cores = len(all_cores) > len(servers["two"])
     return Result("serve_load", _targets(figures, own_cores=own_cores), figures | {"seconds": seconds})
 
@@ -101,7 +101,7 @@ def _targets(figures: dict[str, Any], *, own_cores: bool) -> list[Target]:
     ]
 
 
-def _warm_up(port: int, pool: list[bytes]) -> None:
+def warm_up(port: int, pool: list[bytes]) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port)
     wait_until_ready(connection)
     for body in pool:
@@ -115,9 +115,7 @@ def _ask(connection: http.client.HTTPConnection, body: bytes) -> tuple[int, byte
     return response.status, response.read(), response.getheader("Retry-After")
 
 
-def _load(
-    asked: tuple[psutil.Process, int], pool: list[bytes], clients: int, seconds: float, *, patient: bool
-) -> Tally:
+def load(asked: tuple[psutil.Process, int], pool: list[bytes], clients: int, seconds: float, *, patient: bool) -> Tally:
     """What this many clients got within these seconds."""
     process, port = asked
     parts = [Tally(seconds) for _ in range(clients)]

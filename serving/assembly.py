@@ -50,10 +50,18 @@ _Connect = Callable[[float], RedisClient]
 _logger = logging.getLogger(__name__)
 
 
-def build(settings: Settings, log: EventLog, open_scorer: OpenScorer, siblings: Siblings | None = None) -> ASGIApp:
+def build(
+    settings: Settings,
+    log: EventLog,
+    open_scorer: OpenScorer,
+    siblings: Siblings | None = None,
+    *,
+    loaded: bool = False,
+) -> ASGIApp:
     """The application with all its parts, which start and stop with it. It does not close `log`.
 
-    One of several processes knows its `siblings`, and is asked for nothing before it has loaded what is published.
+    One of several processes knows its `siblings`. It, and one that is to be `loaded`, is asked for nothing before it
+    has loaded what is published.
     """
     stack = ExitStack()
     parts = _parts(settings, log, open_scorer, stack)
@@ -73,7 +81,7 @@ def build(settings: Settings, log: EventLog, open_scorer: OpenScorer, siblings: 
         time.perf_counter,
         parts.connections,
         settings.cors_origins,
-        parts.replica.start if siblings is None else partial(_load, parts.replica, settings),
+        partial(_load, parts.replica, settings) if loaded or siblings else parts.replica.start,
         stack.close,
         console.app(),
         partial(_beside, console, processes),

@@ -88,13 +88,14 @@ def freeze(config_path: Path, name: str, source: str) -> None:
 @click.option("--host", help="Overrides serving.host.")
 @click.option("--port", type=click.IntRange(0, 65_535), help="Overrides serving.port.")
 @click.option("--processes", type=click.IntRange(1, 256), help="Overrides serving.processes.")
+@click.option("--ray", metavar="ADDRESS", help="Ray Serve spreads the processes over this cluster, or `local`.")
 @readable
 @needs("serving")
-def serve(config_path: Path, host: str | None, port: int | None, processes: int | None) -> None:
+def serve(config_path: Path, host: str | None, port: int | None, processes: int | None, ray: str | None) -> None:
     """Serve rankings over HTTP."""
     from recsys.commands.online.serve import run
 
-    run(config_path, host, port, processes)
+    run(config_path, host, port, processes, ray)
 
 
 @click.command()

@@ -66,9 +66,12 @@ def _first_line(error: Exception) -> str:
 
 
 @contextmanager
-def ray_running(workers: int, address: str) -> Iterator[None]:
-    """Ray with room for `workers` processes: the cluster at `address`, or this machine alone."""
-    for name, value in (_ENVIRONMENT if address else _ENVIRONMENT | _ON_THIS_MACHINE).items():
+def ray_running(workers: int, address: str, **environment: str) -> Iterator[None]:
+    """Ray with room for `workers` processes: the cluster at `address`, or this machine alone.
+
+    `environment` is for Ray, where the user has not set it.
+    """
+    for name, value in (environment | _ENVIRONMENT | ({} if address else _ON_THIS_MACHINE)).items():
         os.environ.setdefault(name, value)
     import ray
 

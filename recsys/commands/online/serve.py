@@ -13,6 +13,7 @@ from pathlib import Path
 import click
 
 from recsys import wiring
+from recsys.commands.online.ray_serving import serve_by_ray
 from recsys.commands.output.log_lines import log_to_stderr
 from recsys.config.file import load
 from recsys.config.schema import Config
@@ -25,17 +26,19 @@ from serving.server import run_as, url_of
 from streaming.log.event_log import EventLog
 
 
-def run(path: Path, host: str | None, port: int | None, processes: int | None) -> None:
+def run(path: Path, host: str | None, port: int | None, processes: int | None, ray: str | None) -> None:
     config = load(path)
     settings = _settings(config, host, port)
     count = processes or settings.processes
-    if count > 1:
+    if ray is not None:
+        serve_by_ray(path, settings, ray, count, lambda: _announce(url_of(settings, settings.port), count))
+    elif count > 1:
         tls_of(settings.certificate, settings.private_key)  # what is wrong with it is said once
         serve = Supervisor(partial(_serve, path, host, logging.getLogger().level), count, settings.host, settings.port)
         serve.run(lambda found: _announce(url_of(settings, found), count))
-        return
-    with _log(config) as log:
-        run_server(settings, log, wiring.open_scorer(config), ready=_announce)
+    else:
+        with _log(config) as log:
+            run_server(settings, log, wiring.open_scorer(config), ready=_announce)
 
 
 def _serve(path: Path, host: str | None, level: int, siblings: Siblings, port: int, alive: Callable[[], None]) -> None:

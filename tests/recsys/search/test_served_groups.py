@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner, Result
 
+from embedding.store import TableDelta
 from recsys import wiring
 from recsys.cli import main
 from recsys.commands.offline.kept_search import search_folder
@@ -20,6 +21,8 @@ from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.fit.parts import Parts, read_parts
 from recsys.search.ihas.ihas_study import IhasStudy
+from recsys.search.ihas.served_groups import version
+from recsys.search.ihas.served_rows import ServedRows
 from serving.assembly import build
 from serving.replication.embedded_redis import EmbeddedRedis
 from streaming.events.schema import Event, Impression, Interaction
@@ -160,3 +163,13 @@ def test_what_cannot_be_published_is_said_before_the_search(path: Path, options:
     found = searched(path, *options)
     assert found.exit_code == 1
     assert said in found.output.replace("\n", " ")
+
+
+def test_another_search_of_as_many_groups_has_another_version() -> None:
+    def rows(value: float) -> ServedRows:
+        values_UD = np.full((1, 2), value, np.float32)
+        return ServedRows(2, {"item": TableDelta(np.array([7], np.uint64), values_UD, np.empty(0, np.uint64))}, [])
+
+    found = [version(2, b"graph", rows(1)), version(2, b"graph", rows(2)), version(2, b"other", rows(1))]
+    assert len(set(found)) == 3
+    assert version(2, b"graph", rows(1)) == found[0]

@@ -37,7 +37,9 @@ def run(path: Path, *, since: str | None, before: str, as_json: bool, publish: b
     """Print a table for each experiment; the options as the command has them."""
     config = load(path)
     if not config.experiments:
-        raise InvalidValueError(f"{path} has no [[experiments]]: without one all users get the champion")
+        raise InvalidValueError(
+            f"{path} has no [[experiments]]: all users get the champion. Add one with two arms (docs/experiments.md)"
+        )
     start = None if since is None else parse_time(since, "--since")
     earlier = milliseconds(before)
     log = wiring.event_log(config)

@@ -34,8 +34,16 @@ def published(study: IhasStudy, groups: int, publisher: Publisher) -> int:
 
 
 def served(study: IhasStudy, groups: int) -> tuple[Artefact, ServedRows]:
-    """The graph and the rows of gates, router and models of `ihas GROUPS`."""
+    """The graph and the rows of gates, router and models of `ihas GROUPS`.
+
+    Raises InvalidValueError if the gates keep nothing of any row.
+    """
     members, net = study.fitted(groups), study.gated.net
+    if not any(bool(member.mask_FK.any()) for member in members):
+        raise InvalidValueError(
+            "the gates keep no coordinate of any field, so that all items would score alike: search again with a lower "
+            "[ihas] sparsity"
+        )
     rows = ServedRows.of(study.space, net, members)
     model = RoutedModel(study.gated.gates, study.grouping(groups), members, rows).eval()
     spec, tasks = wiring.spec(study.config), [task.name for task in wiring.tasks(study.config)]

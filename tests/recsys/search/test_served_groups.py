@@ -173,3 +173,14 @@ def test_another_search_of_as_many_groups_has_another_version() -> None:
     found = [version(2, b"graph", rows(1)), version(2, b"graph", rows(2)), version(2, b"other", rows(1))]
     assert len(set(found)) == 3
     assert version(2, b"graph", rows(1)) == found[0]
+
+
+def test_gates_that_keep_nothing_are_not_published(path: Path, tmp_path: Path) -> None:
+    closed = tmp_path / "recsys.toml"
+    closed.write_text(
+        CONFIG.replace("gate_lr = 0.1", "gate_lr = 1.0\nsparsity = 100.0")
+        + f'[log]\nurl = "file:{path.parent}/run/log"\n'
+    )
+    found = searched(closed, "--publish", "groups", "--groups", "2")
+    assert found.exit_code == 1
+    assert "the gates keep no coordinate of any field" in found.output.replace("\n", " ")

@@ -54,6 +54,7 @@ class RetrievalSection(Section):
             )
         if not self.hard_negatives and self.hard_from != type(self).model_fields["hard_from"].default:
             raise error_at(("hard_from",), "has no effect without hard_negatives. Set those, or delete it")
-        if not (self.negatives or self.hard_negatives) and self.pool != type(self).model_fields["pool"].default:
+        drawn = self.negatives or self.hard_negatives or self.ssl.on
+        if not drawn and self.pool != type(self).model_fields["pool"].default:
             raise error_at(("pool",), "has no effect without negatives drawn from it. Set negatives, or delete it")
         return self

@@ -61,7 +61,7 @@ def test_rows_of_items_that_were_shown_and_not_clicked_learn() -> None:
     never = np.array(sorted(shown - clicked), np.uint64)
     assert len(never) > 5
     rows_ND = learner.store.peek("retrieval_item_item", never).values_ND
-    plain = wiring.learner(config(SETTINGS.replace("negatives = 16", "negatives = 0")))
+    plain = wiring.learner(config(SETTINGS.replace("negatives = 16", "negatives = 0").replace("pool = 256\n", "")))
     for batch in seen:
         plain.step(batch, scored=False)
     assert np.count_nonzero(np.abs(rows_ND).sum(1)) > len(never) / 2

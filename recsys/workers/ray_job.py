@@ -29,6 +29,7 @@ _ENVIRONMENT = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
 }
 _ON_THIS_MACHINE = {
+    "RAY_worker_niceness": "0",  # else 15: whatever else runs here would starve workers, and Serve's proxy and replicas
     "RAY_memory_monitor_refresh_ms": "0",  # otherwise Ray kills workers when whoever else is here takes the memory
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # Ray's processes then listen on loopback only, on every system
     "GLOO_SOCKET_IFNAME": "lo",

@@ -24,7 +24,6 @@ LOCAL = "local"
 _ONGOING = 1000
 """Requests that Ray leads to a replica at once: whoever would wait too long there is refused by the replica itself."""
 _ENVIRONMENT = {
-    "RAY_worker_niceness": "0",  # else 15: whatever else runs here would starve proxy and replicas
     "RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S": "60",  # a proxy that starts slowly is not started again and again
     "RAY_SERVE_LOG_TO_STDERR": "0",
 }

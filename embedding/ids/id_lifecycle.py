@@ -68,8 +68,8 @@ class TableIds(ChangedIds):
         """Count, admit and mark ids as seen at `now` (ms). Returns the distinct ids and their rows [U] (-1: none)."""
         with self.lock:
             distinct, rows_U = self.distinct(ids_N), np.zeros(0, np.int32)
+            self._lookups += 1  # in all processes that share a table alike, also in one without ids
             if len(ids_N):
-                self._lookups += 1
                 now = self._trusted(now, len(ids_N))
                 rows_U, missing_M = self.ids.lookup_and_touch(distinct.unique_U, distinct.counts_U, now // MINUTE)
                 if len(missing_M):

@@ -28,6 +28,7 @@ pytestmark = pytest.mark.slow
 SEED = 3
 FULL = range(100, 164)
 """Ids that two processes own in unequal parts."""
+FULL_IDS = np.array(FULL, np.uint64)
 TABLES = (
     Table("rowwise", 6, capacity=500, ttl=3 * DAY, optimizer=Optimizer(lr=0.1)),
     Table("adagrad", 4, capacity=500, optimizer=Optimizer("adagrad", lr=0.1)),
@@ -264,3 +265,27 @@ def test_the_deltas_of_all_processes_together_are_the_stores(folder: Path, world
             parts = [np.load(folder / f"{number}-{name}-{rank}-of-{world}.npz") for rank in range(world)]
             for what, whole in (("ids", cut.ids_U), ("removed", cut.removed)):
                 assert sorted(np.concatenate([part[what] for part in parts]).tolist()) == sorted(whole.tolist())
+
+
+def one_id_at_a_time(rank: int, _world: int, folder: Path) -> None:
+    """Each step has an id of one process; a store that was saved and loaded on the way has learned the same."""
+    film = Table("film", 4, capacity=100)
+    alive, again = TorchRecStore([film]), TorchRecStore([film])
+    owners = HashBuckets(2, buckets=2).owner(FULL_IDS)
+    first, second = FULL_IDS[owners == 0][:3], FULL_IDS[owners == 1][:3]
+    assert len(first) == len(second) == 3
+    for number, ids in enumerate((first, second)):
+        for at in range(3):
+            own = ids[at : at + 1] if rank == 0 else ids[:0]
+            for store in (alive, again):
+                store.update(store.lookup("film", own, 0), np.ones((len(own), 4), np.float32))
+        snapshot = folder / f"snapshot-{number}"
+        snapshot.mkdir(exist_ok=True)
+        again.save(snapshot)
+        again.load(snapshot)
+    assert again.digest() == alive.digest()
+    assert again.state().tables["film"].lookups == alive.state().tables["film"].lookups == 6
+
+
+def test_steps_without_an_id_of_one_process_count_in_it_too(tmp_path: Path) -> None:
+    run(2, one_id_at_a_time, tmp_path)

@@ -64,6 +64,7 @@ class ReferenceStore:
         ids_N = self._tables.ids_at(table, ids_N, now)
         own = self._by_name[table]
         ids = ids_N.tolist()
+        own.lookups += 1
         if ids:
             trusted = own.clock.trusted(now)
             own.counters["ahead"] += len(ids) if trusted < now else 0
@@ -78,7 +79,6 @@ class ReferenceStore:
         return self._read(own, ids_N)
 
     def _admit(self, own: ReferenceTable, keys: list[int], counts: dict[int, int], now: int, pinned: set[int]) -> None:
-        own.lookups += 1
         asked = np.array(keys, np.uint64)
         passes = own.policy.admit(asked, np.array([counts[key] for key in keys], np.int32), own.lookups)
         admitted = [key for key, passed in zip(keys, passes.tolist(), strict=True) if passed]

@@ -117,7 +117,7 @@ class TableModel:
     def look(self, ids: list[int], now: int) -> None:
         """Count, admit, touch."""
         counts, minute = Counter(ids), now // MINUTE
-        self.lookups += bool(ids)
+        self.lookups += 1
         old = {key for key in counts if key in self.rows}
         for key in old:
             row = self.rows[key]

@@ -69,6 +69,7 @@ def served(config: Config) -> Iterator[Served]:
                 yield Served(http, processes)
         finally:
             process.terminate()
+            process.communicate()  # what it still says needs somebody who reads it
     assert process.returncode == 0
     until(lambda: all(ended(one.pid) for one in processes))
 

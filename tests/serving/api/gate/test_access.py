@@ -76,7 +76,7 @@ def test_what_is_open_tells_nothing_of_models_and_trainers(app: httpx.Client) ->
     closed = app.get("/readyz")
     assert (closed.status_code, closed.json()) == (
         503,
-        {"ready": False, "missing": {}, "trainer": {}, "precision": {}, "processes": {}},
+        {"ready": False, "missing": {}, "trainer": {}, "precision": {}, "engine": {}, "processes": {}},
     )
     assert app.get("/readyz", headers=bearer(KEYS["admin"][0])).json()["missing"].keys() == {"online"}
 

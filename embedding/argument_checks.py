@@ -109,8 +109,8 @@ def check_lookup(tables: Mapping[str, object], lookup: Lookup) -> None:
     check_table_name(tables, lookup.table)
 
 
-def check_lookups(tables: Mapping[str, object], lookups: Sequence[Lookup], grads: Sequence[Floats]) -> None:
-    """Raises InvalidValueError unless they are lists of look-ups and of as many arrays of gradients."""
+def check_lookups(lookups: Sequence[Lookup], grads: Sequence[Floats]) -> None:
+    """Raises InvalidValueError unless they are a list of look-ups and one of as many arrays of gradients."""
     for what, given in (("look-ups", lookups), ("gradients", grads)):
         if not isinstance(given, Sequence):
             raise InvalidValueError(f"the {what} of update_each are {given!r:.80}, write a list of them")
@@ -118,16 +118,12 @@ def check_lookups(tables: Mapping[str, object], lookups: Sequence[Lookup], grads
         raise InvalidValueError(
             f"update_each got {len(lookups)} look-ups and {len(grads)} arrays of gradients, write one for each"
         )
-    for lookup in lookups:
-        check_lookup(tables, lookup)
 
 
-def check_ids_by_table(tables: Mapping[str, object], ids: Mapping[str, Ids]) -> None:
-    """Raises InvalidValueError unless the names are those of tables."""
+def check_ids_by_table(ids: Mapping[str, Ids]) -> None:
+    """Raises InvalidValueError unless they are ids by table."""
     if not isinstance(ids, Mapping):
         raise InvalidValueError(f'ids are {_describe(ids)}, write them by table, such as {{"item": ids}}')
-    for table in ids:
-        check_table_name(tables, table)
 
 
 def _describe(value: object) -> str:

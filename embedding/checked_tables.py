@@ -5,10 +5,12 @@ Suffixes: N ids of a call, D dimension.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 
 from embedding.argument_checks import (
+    check_ids_by_table,
     check_lookup,
+    check_lookups,
     check_table_name,
     check_time,
     contiguous_grads,
@@ -45,7 +47,17 @@ class CheckedTables(dict[str, Table]):
         check_time(now)
         return copied_ids(table, ids_N)
 
+    def ids_by_table(self, ids: Mapping[str, Ids]) -> dict[str, Ids]:
+        """Copies of the ids of several tables."""
+        check_ids_by_table(ids)
+        return {table: self.ids(table, ids_N) for table, ids_N in ids.items()}
+
     def grads(self, lookup: Lookup, grads_ND: Floats) -> Floats:
         """The gradients of a look-up as a contiguous array."""
         check_lookup(self, lookup)
         return contiguous_grads(lookup, grads_ND, self[lookup.table].dim)
+
+    def grads_each(self, lookups: Sequence[Lookup], grads: Sequence[Floats]) -> list[Floats]:
+        """Those of several look-ups."""
+        check_lookups(lookups, grads)
+        return [self.grads(lookup, grads_ND) for lookup, grads_ND in zip(lookups, grads, strict=True)]

@@ -9,9 +9,8 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
-import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,18 +20,14 @@ from serving.experiments.assignment import POPULARITY
 from serving.model.loaded_model import LoadedModel
 from serving.ranking.task_score import TaskScore
 from streaming.events.columns import IMPRESSION
-from streaming.events.schema import Features, Value
+from streaming.events.schema import Impression
+from streaming.ingest.codec import to_events
 
 Outcome = Literal["equal", "last bits", "popularity", "no model", "version", "rows", "moved", "features", "unexplained"]
 LAST_BITS = 1e-6
 """Largest difference of a score that engines, processors and the number of candidates make."""
 SETTLED = 10_000
 """Milliseconds after a change of rows within which a server may still have scored with those before."""
-_COLUMNS = ["id", "time", "user", "items", "features", "item_features", "scores", "experiment", "arm", "model"]
-_DEGRADED = "action"
-"""The column that has the reasons of an impression, with commas."""
-_features = msgspec.json.Decoder(Features)
-_columns = msgspec.json.Decoder(dict[str, list[Value]])
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,18 +92,19 @@ class RescoredLists:
     def take(self, events: pa.RecordBatch, since: int = 0) -> None:
         """Score the impressions among them since an event time (ms). Raises RowsUnavailableError without Redis."""
         chosen = pc.and_(pc.equal(events.column("kind"), IMPRESSION), pc.greater_equal(events.column("time"), since))
-        for shown in events.filter(chosen).select([*_COLUMNS, _DEGRADED]).to_pylist():
+        for shown in to_events(events.filter(chosen)):
+            assert isinstance(shown, Impression)
             outcome, difference = self._outcome(shown)
-            name = shown["model"].partition("@")[0]
+            name = shown.model.partition("@")[0]
             tally = self._unexplained[name] if outcome == "unexplained" else self._tallies[outcome]
-            tally.add(Tally(1, difference, shown["id"]))
+            tally.add(Tally(1, difference, shown.id))
 
-    def _outcome(self, shown: dict[str, Any]) -> tuple[Outcome, float]:
+    def _outcome(self, shown: Impression) -> tuple[Outcome, float]:
         """With the largest difference of a score, 0 of a list that cannot be scored."""
-        name, _, version = shown["model"].partition("@")
+        name, _, version = shown.model.partition("@")
         if name == POPULARITY:
             return "popularity", 0.0
-        if not version or not shown["scores"]:
+        if not version or not shown.scores:
             return "no model", 0.0
         found = [(one, self._difference(one.model, shown)) for one in self._of_version.get(version, ())]
         if not found:
@@ -117,34 +113,31 @@ class RescoredLists:
         if difference == math.inf:
             return "features", 0.0
         own = [one for one, _ in found if one.model.name == name]
-        return _reason(difference, shown, rows_stand=any(one.unchanged_since(shown["time"]) for one in own)), difference
+        return _reason(difference, shown, rows_stand=any(one.unchanged_since(shown.time) for one in own)), difference
 
-    def _difference(self, model: LoadedModel, shown: dict[str, Any]) -> float:
+    def _difference(self, model: LoadedModel, shown: Impression) -> float:
         """The largest one of a score from the logged; infinite where the log lacks features that the model reads."""
-        columns = _columns.decode(shown["item_features"] or b"{}")
-        if not model.item_features <= columns.keys():
+        if not model.item_features <= shown.item_features.keys():
             return math.inf
         try:
-            encoded = model.encode(
-                shown["user"], shown["time"], _features.decode(shown["features"] or b"{}"), shown["items"], columns
-            )
+            encoded = model.encode(shown.user, shown.time, shown.features, shown.items, shown.item_features)
         except InvalidValueError:
             return math.inf
         embedded = model.embed(encoded)
         if not embedded.complete:
             raise RowsUnavailableError(f"Redis does not give rows of model {model.name!r}: is it running?")
-        score, tasks = self._score(shown["experiment"], shown["arm"]), model.artefact.tasks
+        score, tasks = self._score(shown.experiment, shown.arm), model.artefact.tasks
         scores_K = score.of(np.asarray(model.score(encoded, embedded), np.float64), tasks)
-        if np.array_equal(scores_K, np.array(shown["scores"], np.float64)):
+        if np.array_equal(scores_K, np.array(shown.scores, np.float64)):
             return 0.0
-        return float(np.abs(scores_K - shown["scores"]).max())
+        return float(np.abs(scores_K - shown.scores).max())
 
 
-def _reason(difference: float, shown: dict[str, Any], *, rows_stand: bool) -> Outcome:
+def _reason(difference: float, shown: Impression, *, rows_stand: bool) -> Outcome:
     """Why the scores of a list that was scored again are so far from the logged ones."""
     if difference == 0:
         return "equal"
-    if "rows" in (shown[_DEGRADED] or "").split(","):
+    if "rows" in shown.degraded:
         return "rows"
     if difference <= LAST_BITS:
         return "last bits"

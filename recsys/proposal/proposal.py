@@ -26,7 +26,7 @@ from recsys.proposal.roles.counted_time import unplaced
 from recsys.proposal.roles.feature_columns import Feature, event_features
 from recsys.proposal.roles.role_finder import find_roles
 from recsys.proposal.roles.roles import Roles, Said
-from recsys.proposal.step_size import row_count, step_size
+from recsys.proposal.step_size import shown_items, step_size
 from recsys.proposal.wording.missing import beside, elsewhere, undone
 from recsys.proposal.wording.open_questions import open_questions
 from recsys.proposal.wording.toml_text import toml_text
@@ -63,7 +63,7 @@ class Proposal:
 
     def for_labels(self, count: int, records: int) -> Proposal:
         """With steps for so many shown items as all files have, if the first `records` of them have `count`."""
-        about = count * max(1.0, sum(map(row_count, self.files)) / max(1, records))
+        about = shown_items(self.files, count, records)
         size = step_size(round(about))
         if size == TrainingSection().batch_size:
             return self

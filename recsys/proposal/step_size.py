@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -31,6 +32,21 @@ def step_size(rows: int) -> int:
     wanted = max(_SMALLEST, rows // _STEPS)
     size = min(wanted, max(1, rows // _BATCHES), TrainingSection().batch_size)
     return 1 << (size.bit_length() - 1)
+
+
+def shown_items(files: Sequence[Path], found: int, records: int) -> float:
+    """How many all files have, if the first `records` of them have `found`; no fewer than those.
+
+    Files are looked at until there are enough for the default, however many there are.
+    """
+    if not found:
+        return 0.0
+    rows, enough = 0, TrainingSection().batch_size * _STEPS * records / found
+    for file in files:
+        rows += row_count(file)
+        if rows >= enough:
+            break
+    return found * max(1.0, rows / max(1, records))
 
 
 def row_count(path: Path) -> int:

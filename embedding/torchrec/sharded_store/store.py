@@ -15,7 +15,7 @@ import torch
 import torch.distributed as dist
 from torchrec.distributed.types import ShardingPlan
 
-from embedding.argument_checks import check_ids_by_table, check_lookups, check_time
+from embedding.argument_checks import check_time
 from embedding.checked_tables import CheckedTables
 from embedding.delta.consumers import DeltaConsumers
 from embedding.ids.id_lifecycle import TableIds
@@ -134,16 +134,14 @@ class TorchRecStore:
 
     def update_each(self, lookups: Sequence[Lookup], grads: Sequence[Floats]) -> None:
         """`update` of several tables; gradients of ids that were looked up together travel together."""
-        check_lookups(self._tables, lookups, grads)
-        checked = [self._tables.grads(own, part) for own, part in zip(lookups, grads, strict=True)]
+        checked = self._tables.grads_each(lookups, grads)
         with self._lock:
             if not trained_together(self._by_name, lookups, checked):
                 for own, part in zip(lookups, checked, strict=True):
                     self._by_name[own.table].update(own, part)
 
     def _together(self, ids: Mapping[str, Ids], mode: Mode, now: int) -> dict[str, Lookup]:
-        check_ids_by_table(self._tables, ids)
-        copied = {table: self._tables.ids(table, ids_N) for table, ids_N in ids.items()}
+        copied = self._tables.ids_by_table(ids)
         apart = self._ranks.size == 1 or any(self._tables[table].multiplexed for table in copied)
         with self._lock:
             if not apart and copied:

@@ -194,15 +194,10 @@ class Mapping:
 
     @cached_property
     def _text(self) -> str:
-        later = {
-            "decimal": ".",
-            "origin": None,
-            "time_of_day_format": "",
-            "action": "",
-        }  # files that were read before are known
-        return repr(self) + "".join(
-            f" {value}" for name, same in later.items() if (value := getattr(self, name)) != same
-        )
+        """What tells this mapping from others; what has come later counts where it is set: read files stay known."""
+        later = {"decimal": ".", "origin": None, "time_of_day_format": "", "action": ""}
+        values = ((getattr(self, name), default) for name, default in later.items())
+        return repr(self) + "".join(f" {value}" for value, default in values if value != default)
 
     def check(self, available: Sequence[str], source: str) -> None:
         """Raises InvalidValueError when a column is not among `available`, or appears twice."""

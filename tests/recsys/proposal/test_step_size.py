@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys.config.sections.learning.training import TrainingSection
-from recsys.proposal.step_size import row_count, step_size
+from recsys.proposal.step_size import row_count, shown_items, step_size
 
 
 def test_rows_of_parquet_are_counted(tmp_path: Path) -> None:
@@ -31,3 +31,11 @@ def test_a_compressed_file_counts_its_head_at_least(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rows", [1, 5, 100, 10_000, 10**6, 10**9])
 def test_steps_grow_with_the_log_up_to_the_default(rows: int) -> None:
     assert step_size(rows) <= step_size(2 * rows) <= TrainingSection().batch_size
+
+
+def test_files_beyond_enough_rows_are_not_opened(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("i1,1\n" * 100_000)
+    files = [tmp_path / "a.csv", tmp_path / "is not there.csv"]
+    assert step_size(round(shown_items(files, found=100, records=10))) == TrainingSection().batch_size
+    with pytest.raises(FileNotFoundError):
+        shown_items(files, found=10, records=10)

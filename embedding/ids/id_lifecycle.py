@@ -24,7 +24,7 @@ from embedding.ids.packed import Packed
 from embedding.ids.thread_parts import run_beside
 from embedding.kernels import bitmap
 from embedding.lazy_arrays import lazy_zeros
-from embedding.rows.row_block import RowMemory
+from embedding.rows.row_block import RowMemory, as_span
 from embedding.store import Ids, Index, Table
 from embedding.table_state import TableState
 
@@ -208,6 +208,7 @@ class TableIds(ChangedIds):
             self._clock.restore(state.seen_U)
             if len(kept):  # of all parts together
                 self.ids.span(int(state.seen_U[kept].min()), int(state.seen_U[kept].max()))
+            self.ids.make_room(min(len(kept), self.table.capacity))
             run_beside(self._restore_ids(state, kept[begin : begin + PART]) for begin in range(0, len(kept), PART))
             self.rows.step, self._lookups, self._counters = state.step, state.lookups, Counter(state.counters)
             self._counters["evicted"] += len(state.ids_U) - len(kept)
@@ -217,9 +218,10 @@ class TableIds(ChangedIds):
 
     def _restore_ids(self, state: TableState, part: npt.NDArray[np.int64]) -> Callable[[], None]:
         """Give rows to the ids at the positions `part`; returns what fills these rows, in any thread."""
-        rows = self.ids.restore(state.ids_U[part], state.seen_U[part], state.freq_U[part])
-        self._id_of_row[rows] = state.ids_U[part]
-        return lambda: self.rows.put(rows, state.weights_UD[part], state.state_UW[part])
+        span = as_span(part)
+        rows = self.ids.restore(state.ids_U[span], state.seen_U[span], state.freq_U[span])
+        self._id_of_row[as_span(rows)] = state.ids_U[span]
+        return lambda: self.rows.put(rows, state.weights_UD[span], state.state_UW[span])
 
     def counters(self) -> dict[str, int]:
         """The table's counters, see `EmbeddingStore.counters`."""

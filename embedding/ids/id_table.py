@@ -73,6 +73,11 @@ class IdTable:
         return self.segments.slots * 16 + int(self._state[FREE_TOP]) * 4
 
     @property
+    def rows_given(self) -> int:
+        """How many rows have ever been in use."""
+        return int(self._state[NEXT_ROW])
+
+    @property
     def load(self) -> float:
         """The share of slots in use."""
         return len(self) / self.segments.slots
@@ -175,13 +180,29 @@ class IdTable:
 
     def put(self, ids_N: Ids, minutes_N: npt.NDArray[np.int64], freqs_N: npt.NDArray[np.uint8]) -> Index:
         """Insert distinct ids without a row, with their minutes and frequencies (at least 1); returns their rows."""
-        rows_N, every = np.full(len(ids_N), -1, np.int32), np.arange(len(ids_N), dtype=np.int32)
-        if len(ids_N):  # inserted as seen once at the earliest minute, then seen as often and as late as they were
-            self.insert(ids_N, np.ones(len(ids_N), np.int32), int(minutes_N.min()), rows_N, every)
-            self.stamp(int(minutes_N.max()))
-            stamps_N = np.maximum(1, minutes_N - self.origin)
-            table_segment.assign(*self.segments.where, ids_N, stamps_N, freqs_N)
+        if not len(ids_N):
+            return _NONE
+        earliest, latest = int(minutes_N.min()), int(minutes_N.max())
+        self.stamp(earliest), self.stamp(latest)
+        rows_N = self._put(ids_N, minutes_N, freqs_N)
+        once_N, new = np.ones(len(ids_N), np.int32), np.flatnonzero(rows_N >= 0).astype(np.int32)
+        self._eviction.add(ids_N, once_N, new, self.stamp(earliest))  # looked up when their turn comes, so not too late
         return rows_N
+
+    def _put(self, ids_N: Ids, minutes_N: npt.NDArray[np.int64], freqs_N: npt.NDArray[np.uint8]) -> Index:
+        seen_N = np.maximum(1, minutes_N - self.origin).astype(np.uint64) << np.uint64(8) | freqs_N
+        self._oldest = min(self._oldest, int(seen_N.min()) >> 8)
+        rows_N, done, lines = np.empty(len(ids_N), np.int32), 0, self.segments
+        while done < len(ids_N):
+            supply = lines.counts_S, lines.limits_S, self._state, self._free, self.capacity
+            done = table_segment.put(*lines.where, *supply, ids_N, seen_N, done, rows_N)
+            if done < len(ids_N):
+                lines.grow(lines.of(ids_N[done]))
+        return rows_N
+
+    def make_room(self, ids: int) -> None:
+        """Take the memory that so many ids need, in an empty table, rather than grow to it step by step."""
+        self.segments.make_room(ids)
 
     def restore(self, ids_N: Ids, minutes_N: npt.NDArray[np.int64], freqs_N: npt.NDArray[np.uint8]) -> Index:
         """As `put`, for many ids of a snapshot, which may never have been seen."""

@@ -87,6 +87,13 @@ class Segments:
             self._widen()
         self.resize(segment, wanted)
 
+    def make_room(self, ids: int) -> None:
+        """Give empty segments the lines that so many ids need together; a few may still grow."""
+        mean = ids / len(self)
+        for segment in range(len(self)):
+            while self.limits_S[segment] <= mean + 3 * math.sqrt(mean) and self.lines_S[segment] < self._full:
+                self.grow(segment)
+
     def shrink(self) -> Iterator[int]:
         """Shrink segments that have twice the lines they need, one per step; yields the bytes given back."""
         for segment in range(len(self)):

@@ -16,6 +16,7 @@ from embedding.local.table import LocalTable
 from embedding.local.tiered_table import TieredTable
 from embedding.multiplexed import fallbacks, group_of, shared_tables
 from embedding.sharding import HashBuckets
+from embedding.snapshot.arriving import Arriving
 from embedding.snapshot.background import BackgroundSave
 from embedding.snapshot.consumer_state import ConsumerState, resume, state_of
 from embedding.snapshot.format import load, load_known, save
@@ -222,11 +223,32 @@ class LocalStore:
         if not isinstance(folder, Sequence):
             check_folder("folder", folder)
         folders = [folder] if isinstance(folder, Path | str) else folder
-        sharding = HashBuckets(shards)
-        state = reshard([load(each, self._tables, self._seed) for each in folders], shard, sharding)
-        self._part = state.part
+        if len(folders) == 1 and shards == 1 and self._is_new():
+            self._load_in_place(folders[0])
+            return
+        states = [load(each, self._tables, self._seed) for each in folders]
+        state = reshard(states, shard, HashBuckets(shards))
         self._clear()
-        left_out = {name: own.restore(state.tables[name]) for name, own in self._by_name.items()}
+        self._restore(state)
+
+    def _is_new(self) -> bool:
+        return not list(self._consumers) and all(own.is_new for own in self._by_name.values())
+
+    def _load_in_place(self, folder: Path | str) -> None:
+        """Load a whole snapshot into memory that no row has yet, and check it meanwhile."""
+        rooms = {name: own.rooms() for name, own in self._by_name.items()}
+        try:
+            with Arriving() as arriving:
+                state = load(folder, self._tables, self._seed, arriving, rooms)
+                self._restore(reshard([state], 0, HashBuckets(1)))
+        except BaseException:
+            if not self._is_new():
+                self._clear()
+            raise
+
+    def _restore(self, state: StoreState[TableState]) -> None:
+        self._part = state.part
+        left_out = {name: self._by_name[name].restore(table) for name, table in state.tables.items()}
         for name, shared in state.multiplexed.items():
             self._shared[name].restore(*shared)
         for name, entry in state.consumers.items():
@@ -240,10 +262,7 @@ class LocalStore:
         """
         state = load_known(folder, self._tables, self._seed)
         self._clear()
-        for name, table in state.tables.items():
-            self._by_name[name].restore(table)
-        for name, shared in state.multiplexed.items():
-            self._shared[name].restore(*shared)
+        self._restore(state)
 
     def digest(self) -> str:
         return digest(self.state())

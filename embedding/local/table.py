@@ -18,6 +18,7 @@ from embedding.ids.id_lifecycle import PART, TableIds
 from embedding.ids.packed import Entries
 from embedding.local.shared_rows import SharedRows
 from embedding.rows.row_block import RowBlock
+from embedding.snapshot.arriving import Rooms
 from embedding.snapshot.copy_on_write import UndoLog
 from embedding.snapshot.increments import size
 from embedding.snapshot.store_state import TableStream
@@ -155,6 +156,18 @@ class LocalTable(TableIds):
             policy = [dict(self._policy.state())]
             counted = self.rows.step, self._lookups, dict(self._counters)
             return TableStream(*sizes, *counted, policy, self._until_closed(parts), changed if increment else None)
+
+    @property
+    def is_new(self) -> bool:
+        """Whether no id has had a row yet."""
+        return self.ids.rows_given == 0
+
+    def rooms(self) -> Rooms:
+        """Of a new table: the memory of its rows, by the names that a snapshot gives to what is in it.
+
+        The first id that it restores has the first row, and so on.
+        """
+        return {"weights": self.rows.weights, "state": self.rows.state}
 
     def _frozen(self, marks: Bitmap | None) -> tuple[int, int, Iterator[Columns]]:
         """How many rows there are and are marked, and the rows as they are now, in parts; until then old ones are kept.

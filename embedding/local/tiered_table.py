@@ -24,6 +24,7 @@ from embedding.ids.packed import Entries
 from embedding.local.shared_rows import SharedRows
 from embedding.local.table import LocalTable, count_marked
 from embedding.mapped_arrays import mapped_zeros
+from embedding.snapshot.arriving import NO_ROOMS, Rooms
 from embedding.store import Floats, Ids, Index, Lookup, Table
 from embedding.table_state import Columns, TableState
 
@@ -183,6 +184,10 @@ class TieredTable(LocalTable):
         self._cold.ids.follow_clock(self.ids)
         self._cold.restore(state.take(part[warm:]))
         return fill
+
+    def rooms(self) -> Rooms:
+        """None: some of the rows of a snapshot are for the disk."""
+        return NO_ROOMS
 
     def _frozen(self, marks: Bitmap | None) -> tuple[int, int, Iterator[Columns]]:
         rows, changed, warm = super()._frozen(marks)

@@ -6,9 +6,10 @@ Suffixes: N ids, U distinct ids, D dimension, W floats of optimizer state per ro
 from __future__ import annotations
 
 import math
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
+import numpy.typing as npt
 
 from embedding.kernels import optimizers
 from embedding.kernels import rows as row_kernels
@@ -17,6 +18,22 @@ from embedding.optimizers import adam_rate, state_width
 from embedding.store import Floats, Ids, Index, Optimizer, RowNumbers
 
 _F32 = np.float32
+
+
+def as_span(index_N: npt.NDArray[np.integer[Any]]) -> slice | npt.NDArray[np.integer[Any]]:
+    """The same places as a slice, if each is one after the last: read and written without a copy between.
+
+    >>> as_span(np.array([3, 4, 5])), as_span(np.array([3, 5]))
+    (slice(3, 6, None), array([3, 5]))
+    """
+    if len(index_N) and (np.diff(index_N) == 1).all():
+        return slice(int(index_N[0]), int(index_N[-1]) + 1)
+    return index_N
+
+
+def _put(into: Floats, span: slice | npt.NDArray[np.integer[Any]], values: Floats) -> None:
+    if not isinstance(span, slice) or into[span].ctypes.data != values.ctypes.data:
+        into[span] = values
 
 
 class RowMemory(Protocol):
@@ -75,8 +92,10 @@ class RowBlock:
         row_kernels.initialise(self.weights, self.state, self.dim, self.width, rows_U, ids_U, self._salt, self._scale)
 
     def put(self, rows_U: Index, weights_UD: Floats, state_UW: Floats) -> None:
-        self.weights.reshape(-1, self.dim)[rows_U] = weights_UD
-        self.state.reshape(-1, self.width)[rows_U] = state_UW
+        """Set rows; nothing is done for values that lie there already."""
+        span = as_span(rows_U)
+        _put(self.weights.reshape(-1, self.dim), span, weights_UD)
+        _put(self.state.reshape(-1, self.width), span, state_UW)
 
     def values(self, rows_U: Index) -> Floats:
         """Copies of rows [U, D]."""

@@ -9,12 +9,14 @@ import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
+from itertools import starmap
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from embedding.multiplexed import shared_tables
+from embedding.snapshot.arriving import NO_ROOMS, Arriving, Rooms
 from embedding.snapshot.consumer_state import ConsumerState, pack, resynced, unpack
 from embedding.snapshot.differences import differences
 from embedding.snapshot.increments import Base, SavedRows, completed
@@ -87,8 +89,16 @@ def _advising() -> Iterator[None]:
 
 
 @_advising()
-def load(folder: Path | str, tables: Mapping[str, Table], seed: int) -> StoreState[TableState]:
+def load(
+    folder: Path | str,
+    tables: Mapping[str, Table],
+    seed: int,
+    arriving: Arriving | None = None,
+    rooms: Mapping[str, Rooms] | None = None,
+) -> StoreState[TableState]:
     """Read a snapshot, with arrays mapped from its files; every byte has been checked when this returns.
+
+    But for what is `arriving` in `rooms`, by table: that is checked when it has arrived, and not before.
 
     Tables may have gained or lost multiplexed rows since: rows that no table reads are dropped with a warning, new ones
     are initialised, and consumers get a full resync.
@@ -100,7 +110,7 @@ def load(folder: Path | str, tables: Mapping[str, Table], seed: int) -> StoreSta
     manifest = read_manifest(folder)
     written = {spec["name"]: spec for spec in manifest["tables"]}
     _check_names(manifest, tables)
-    return _load(folder, manifest, written, tables, seed)
+    return _load(folder, manifest, written, tables, seed, arriving, rooms or {})
 
 
 @_advising()
@@ -110,23 +120,30 @@ def load_known(folder: Path | str, tables: Mapping[str, Table], seed: int) -> St
     manifest = read_manifest(folder)
     written = {spec["name"]: spec for spec in manifest["tables"]}
     known = {name: table for name, table in tables.items() if name in written}
-    state = _load(folder, manifest, written, known, seed)
+    state = _load(folder, manifest, written, known, seed, None, {})
     return StoreState(state.tables, state.multiplexed, {})
 
 
 def _load(
-    folder: Path, manifest: Manifest, written: dict[str, Any], tables: Mapping[str, Table], seed: int
+    folder: Path,
+    manifest: Manifest,
+    written: dict[str, Any],
+    tables: Mapping[str, Table],
+    seed: int,
+    arriving: Arriving | None,
+    rooms: Mapping[str, Rooms],
 ) -> StoreState[TableState]:
     _check_same(manifest, tables, seed)
 
-    def read(name: str) -> tuple[Arrays, dict[str, Any]]:
-        return read_arrays(folder / name, manifest["files"][name])
+    def read(name: str, rooms: Rooms = NO_ROOMS) -> tuple[Arrays, dict[str, Any]]:
+        return read_arrays(folder / name, manifest["files"][name], arriving, rooms)
 
     older = manifests_below(folder, manifest)
-    files = [_table_file(i) for i, name in enumerate(written) if name in tables]
+    rooms = {} if older else rooms  # the values of an increment are not those of all its rows
+    files = [(_table_file(i), rooms.get(name, NO_ROOMS)) for i, name in enumerate(written) if name in tables]
     loaded = {
         name: state if values is None else completed(state, [values, *_older(older, name)], folder)
-        for name, state, values in map(read_table, map(read, files))
+        for name, state, values in map(read_table, starmap(read, files))
     }
     groups = sorted(shared_tables(tables.values()))
     multiplexed = _read_multiplexed(folder, read, groups)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
+from embedding.snapshot.arriving import NO_ROOMS, Arriving, Rooms
 from embedding.table_state import Arrays
 from recsys.errors import TornCheckpointError
 
@@ -104,8 +105,13 @@ def write_arrays(path: Path, arrays: Arrays, meta: dict[str, Any]) -> dict[str, 
     return writer.checksums
 
 
-def read_arrays(path: Path, checksums: dict[str, str]) -> tuple[Arrays, dict[str, Any]]:
-    """The tensors, mapped from the file, and the metadata. Raises TornCheckpointError naming what is damaged."""
+def read_arrays(
+    path: Path, checksums: dict[str, str], arriving: Arriving | None = None, rooms: Rooms = NO_ROOMS
+) -> tuple[Arrays, dict[str, Any]]:
+    """The tensors, mapped from the file or `arriving` in `rooms`, and the metadata.
+
+    Raises TornCheckpointError naming what is damaged.
+    """
     if not path.exists():
         raise TornCheckpointError(f"{path} is missing")
     with path.open("rb") as file:
@@ -123,7 +129,10 @@ def read_arrays(path: Path, checksums: dict[str, str]) -> tuple[Arrays, dict[str
         if end > size:
             raise TornCheckpointError(f"{path} is damaged (ends within {name!r})")
         kind, shape = _TYPES[entry["dtype"]], tuple(entry["shape"])
-        array: npt.NDArray[Any] = np.zeros(shape, kind)
+        if arriving and (array := arriving.take(rooms, name, path, begin, shape, checksums[name])) is not None:
+            arrays[name] = array
+            continue
+        array = np.zeros(shape, kind)
         if end > begin:
             array = np.memmap(path, kind, "c", begin, shape).view(np.ndarray)  # private: writes never reach it
         if xxhash.xxh3_128(array.reshape(-1).view(np.uint8).data).hexdigest() != checksums[name]:

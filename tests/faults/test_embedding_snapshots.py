@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -54,13 +55,23 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def refuses(folder: Path) -> str:
-    """The error of loading a hurt snapshot, which leaves the store as it was."""
-    store = trained(1)
-    before = store.digest()
-    with pytest.raises(TornCheckpointError, match=str(folder)) as refusal:
-        store.load(folder)
-    assert store.digest() == before
+    """The error of loading a hurt snapshot, which leaves a store as it was: one with rows, and a new one."""
+    for store in trained(1), LocalStore(TABLES):
+        before = store.digest()
+        with pytest.raises(TornCheckpointError, match=f"{folder}.*: load an earlier snapshot") as refusal:
+            store.load(folder)
+        assert store.digest() == before
+        train_on(store, 5)
+    assert store.digest() == trained_anew(5)
     return str(refusal.value)
+
+
+@cache
+def trained_anew(step: int) -> str:
+    """The digest of a new store after one step."""
+    store = LocalStore(TABLES)
+    train_on(store, step)
+    return store.digest()
 
 
 @given(data=st.data())

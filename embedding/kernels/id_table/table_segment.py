@@ -25,7 +25,6 @@ from embedding.kernels.id_table.lines import (
     KEYS,
     NEW,
     NEXT_ROW,
-    ROW,
     S8,
     S32,
     S64,
@@ -39,6 +38,18 @@ from embedding.kernels.id_table.lines import (
 )
 
 AHEAD = 32  # ids between a prefetch and its use
+
+
+@inlined
+def _next_row(state: Any, free: Any, capacity: Any) -> Any:
+    """The row for the next new id, -1 when all are in use."""
+    if state[FREE_TOP] > 0:
+        state[FREE_TOP] -= 1
+        return np.int64(free[state[FREE_TOP]])
+    if state[NEXT_ROW] < capacity:
+        state[NEXT_ROW] += 1
+        return state[NEXT_ROW] - 1
+    return np.int64(-1)
 
 
 @jit
@@ -83,13 +94,8 @@ def insert(
                 break
             hole = line_equal(table, line * U64(8), empty_word(h)) & KEYS
             if hole != ZERO:
-                if state[FREE_TOP] > 0:
-                    state[FREE_TOP] -= 1
-                    row = np.int64(free[state[FREE_TOP]])
-                elif state[NEXT_ROW] < capacity:
-                    row = state[NEXT_ROW]
-                    state[NEXT_ROW] += 1
-                else:
+                row = _next_row(state, free, capacity)
+                if row < 0:
                     rows_N[i] = -1
                     break
                 slot = line * U64(8) + trailing_zeros(hole)
@@ -122,24 +128,43 @@ def rebuild(table: Any, lines_S: Any, bits: Any, stride: Any, segment: Any, line
         place(table, first, U64(lines), bits, scratch[k], scratch[k + 1])
 
 
-@inlined
-def _slot_of(table: Any, lines_S: Any, bits: Any, stride: Any, h: Any) -> Any:
-    """The slot of an id that is in the table."""
-    line = home(h, bits, stride, lines_S)
-    found = line_equal(table, line * U64(8), h) & KEYS
-    while found == ZERO:
-        line = next_line(line, h, bits, stride, lines_S)
-        found = line_equal(table, line * U64(8), h) & KEYS
-    return line * U64(8) + trailing_zeros(found)
-
-
 @jit
-def assign(table: Any, lines_S: Any, bits: Any, stride: Any, ids_N: Any, stamps_N: Any, freqs_N: Any) -> None:
-    """Set last seen and frequency of ids that are in the table."""
-    for i in range(len(ids_N)):
+def put(
+    table: Any,
+    lines_S: Any,
+    bits: Any,
+    stride: Any,
+    counts_S: Any,
+    limits_S: Any,
+    state: Any,
+    free: Any,
+    capacity: Any,
+    ids_N: Any,
+    seen_N: Any,
+    start: Any,
+    rows_N: Any,
+) -> Any:
+    """Give a row to each of ids_N[start:], which are distinct and have none; -1 when all rows are taken.
+
+    seen_N are their stamps and frequencies, packed as in word 1 of a slot. Stops before a segment over its limit, so
+    that the caller can grow it. Returns the place of the next id.
+    """
+    for i in range(start, len(ids_N)):
+        if i + AHEAD < len(ids_N):
+            word = home(mix(ids_N[i + AHEAD]), bits, stride, lines_S) * U64(8)
+            prefetch_far(table, word)
+            prefetch_far(table, word + U64(8))
         h = mix(ids_N[i])
-        slot = _slot_of(table, lines_S, bits, stride, h)
-        table[slot + ONE] = (table[slot + ONE] & ROW) | (U64(stamps_N[i]) << S8) | U64(freqs_N[i])
+        segment = h >> (S64 - bits)
+        if counts_S[segment] >= limits_S[segment]:
+            return i
+        row = _next_row(state, free, capacity)
+        rows_N[i] = row
+        if row >= 0:
+            place(table, segment * stride, U64(lines_S[segment]), bits, h, (U64(row) << S32) | seen_N[i])
+            counts_S[segment] += 1
+            state[SIZE] += 1
+    return len(ids_N)
 
 
 @inlined

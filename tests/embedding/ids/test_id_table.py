@@ -223,3 +223,17 @@ def test_a_restored_old_id_expires() -> None:
     table.expire(before=60)
     table.restore(np.array([7, 8], np.uint64), np.array([40, 70]), np.array([1, 1], np.uint8))
     assert table.expire(before=60)[0].tolist() == [7]
+
+
+def test_a_table_with_room_made_holds_what_one_that_grew_holds() -> None:
+    ids, minutes, freqs = many(20_000), np.arange(20_000) % 700, (np.arange(20_000) % 255 + 1).astype(np.uint8)
+    grown, roomy = IdTable(20_000), IdTable(20_000)
+    roomy.make_room(20_000)
+    slots = roomy.segments.slots
+    for table in (grown, roomy):
+        assert table.restore(ids, minutes, freqs).tolist() == list(range(20_000))
+    assert roomy.segments.slots == grown.segments.slots == slots
+    for table in (grown, roomy):
+        entries = table.take(ids)[1]
+        assert entries.minutes_U.tolist() == minutes.tolist()
+        assert entries.freqs_U.tolist() == freqs.tolist()

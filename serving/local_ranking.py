@@ -6,7 +6,7 @@ import math
 import time
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from recsys.errors import UnavailableError
@@ -14,6 +14,7 @@ from serving.api.messages.schemas import RankRequest, RecommendRequest
 from serving.experiments.traffic import Traffic
 from serving.model.loaded_model import OpenScorer
 from serving.process_settings import Settings
+from serving.ranking.boost import Boost
 from serving.ranking.query import Query
 from serving.ranking.trace import Trace
 from serving.ranking_parts import candidates, ranker
@@ -97,9 +98,11 @@ class LocalRanking:
         check_request_features(len(items), asked.features, item_features, self._rules)
         now = time.time_ns() // 1_000_000 if asked.time is None else asked.time
         place = self._traffic.place(asked.user, now)
-        return Query(
-            asked.user, items, now, asked.features, item_features, count, place.experiment, place.arm, uuid.uuid4().hex
+        impression = uuid.uuid4().hex
+        query = Query(
+            asked.user, items, now, asked.features, item_features, count, place.experiment, place.arm, impression
         )
+        return replace(query, boosts=Boost.asked(asked.boosts))
 
     def _ranked(self, query: Query, sources: Mapping[str, str]) -> Answer:
         trace = Trace(0.0, time.perf_counter)

@@ -9,16 +9,19 @@ from dataclasses import replace
 
 from serving.event_writer import EventWriter
 from serving.process_settings import Settings
+from serving.ranking.boost import Boosts
 from serving.ranking.diversity import Diversity
-from serving.ranking.exploration import exploration
 from serving.ranking.mean_logits import MeanLogits
+from serving.ranking.named_exploration import exploration
 from serving.ranking.popularity import PopularityScores
 from serving.ranking.preranker import Preranker
 from serving.ranking.ranker import Ranker
 from serving.ranking.task_score import TaskScore
+from serving.ranking.thompson import Posterior
 from serving.ranking.tower_products import TowerProducts
 from serving.replica import Replica
 from serving.retrieval.attribute_filter import AttributeFilter
+from serving.retrieval.available_times import AvailableTimes
 from serving.retrieval.basket_items import BasketItems
 from serving.retrieval.catalog_sources import PopularItems, RecentItems
 from serving.retrieval.merged import MergedRetriever
@@ -42,7 +45,7 @@ def candidates(settings: Settings, replica: Replica) -> Retriever:
         else BasketItems(settings.item_sets, replica.entities, replica.item_sets),
     }
     merged = MergedRetriever(sources, settings.shares, settings.minimums, replica.entities, settings.merge)
-    return AttributeFilter(merged, replica.entities)
+    return AttributeFilter(merged, replica.entities, AvailableTimes(*settings.available_times))
 
 
 def ranker(settings: Settings, replica: Replica, deadline: float) -> Ranker:
@@ -54,9 +57,11 @@ def ranker(settings: Settings, replica: Replica, deadline: float) -> Ranker:
         exploration(settings.exploration, settings.temperature, settings.epsilon),
         deadline,
         TaskScore(settings.score),
+        Boosts(settings.boosts, replica.entities),
         settings.seed,
         Diversity(settings.diversity_by, settings.diversity) if settings.diversity_by else None,
         preranker(settings, replica),
+        Posterior(settings.evidence) if settings.exploration == "thompson" else None,
     )
 
 
@@ -69,6 +74,15 @@ def preranker(settings: Settings, replica: Replica) -> Preranker | None:
 
 def shadow_scoring(settings: Settings, replica: Replica, events: EventWriter, idle: Callable[[], bool]) -> Shadow:
     """What scores answers with challengers, while `idle`."""
-    greedy = replace(settings, exploration="none", temperature=1.0, diversity_by="", diversity=0.0)
+    greedy = replace(
+        settings,
+        exploration="none",
+        temperature=1.0,
+        epsilon=0.1,
+        thompson_by="",
+        diversity_by="",
+        diversity=0.0,
+        boosts=[],
+    )
     own, patience = ranker(greedy, replica, math.inf), settings.shadow_patience / 1000
     return Shadow(settings.shadow, replica.models, own, events, idle, replica.is_behind, time.perf_counter, patience)

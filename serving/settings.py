@@ -14,12 +14,15 @@ from pydantic import Field
 
 from recsys.errors import InvalidValueError
 from serving.api_key import ApiKey
+from serving.item_attribute import ATTRIBUTE
 from serving.limits import SOURCES, Limits, check_shares
+from serving.ranking.boost import Boost
 from serving.ranking.diversity import Diversity
 from serving.ranking.exploration import LEAST_TEMPERATURE
 from serving.replication.keys import CHAMPION, ModelKeys
 from serving.retrieval.fair_merge import Rule
 from serving.retrieval.item_group import ItemGroup
+from streaming.encode.feature_spec import Field as FeatureField
 
 _ORIGIN = re.compile(r"(http(?!.*:80$)|https(?!.*:443$))://([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?")
 
@@ -30,6 +33,8 @@ Duration = Annotated[int, MILLISECONDS]
 FilePath = Annotated[Path, Field(strict=False)]
 """A path, which TOML has as text."""
 Count = Annotated[int, Field(ge=1)]
+ItemFeature = Annotated[str, Field(pattern=f"^$|{ATTRIBUTE}")]
+"""A feature of items, such as `item.price`; empty: none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,22 +89,32 @@ class ServingSettings:
     by which every source is represented near its top."""
     minimums: list[ItemGroup] = field(default_factory=list)
     """Groups of items that have a minimum share of the candidates, too, such as those of small creators."""
+    available_from: ItemFeature = ""
+    """The feature of items that holds the time (ms of event time) from which on they are candidates."""
+    available_until: ItemFeature = ""
+    """The same of the time from which on they are candidates no more."""
     prerank: Annotated[int, Field(ge=0)] = 0
     """Most candidates that the model scores: of more, those that are best by a cheap score; 0: all."""
     prerank_checked: Annotated[float, Field(ge=0, le=1)] = 0.01
     """Share of the requests with more candidates of which the model scores all, which measures what is lost."""
     score: Mapping[str, float] = field(default_factory=lambda: {"click": 1.0})
     """Items are ranked by the sum of these weights times the probabilities of the tasks that they belong to."""
+    boosts: list[Boost] = field(default_factory=list)
+    """What raises or lowers the scores of items with a value of a feature."""
     deadline: Annotated[Duration, Field(gt=0)] = 200
     overload: Literal["refuse", "popularity"] = "refuse"
     """What becomes of requests that cannot be ranked by the model within `deadline`: refused with 429 when they come,
     or ranked by popularity when it has passed."""
     durable: bool = False
     """Whether an answer waits, for at most `deadline`, until its impression is stored, so that kill -9 loses none."""
-    exploration: Literal["none", "plackett_luce", "epsilon"] = "none"
+    exploration: Literal["none", "plackett_luce", "epsilon", "thompson"] = "none"
     temperature: Annotated[float, Field(ge=LEAST_TEMPERATURE, lt=math.inf)] = 1.0
     epsilon: Annotated[float, Field(gt=0, le=1)] = 0.1
-    """Of `epsilon`: the chance of each position to be filled with any item that is left, instead of the best."""
+    """Of `epsilon` and `thompson`: the chance of each position to be filled with any item that is left, instead of the
+    best."""
+    thompson_by: str = ""
+    """Of `thompson`: the numeric feature that says how often an item was shown, such as `item.count(impression, 7d)`.
+    """
     shadow: list[str] = field(default_factory=list)
     """Models that score what was shown after the answer, for the log alone: challengers."""
     diversity_by: str = ""
@@ -124,18 +139,44 @@ class ServingSettings:
             raise InvalidValueError(f"shares: {error}") from None
         if not any(self.score.values()):
             raise InvalidValueError("score: all weights are 0, so all items would rank alike; write { click = 1.0 }")
+        for boost in self.boosts:
+            if not boost.changes:
+                raise InvalidValueError(f"boosts: that of {boost.feature} has no effect: write times, or plus")
         self._check_diversity()
         self._check_prerank()
         if self.precision == "bfloat16" and self.engine in ("onnxruntime", "numba"):
             raise InvalidValueError(
                 f"precision: {self.engine} computes in float32: set engine to openvino, or delete precision"
             )
-        for name, kind, default in (("temperature", "plackett_luce", 1.0), ("epsilon", "epsilon", 0.1)):
-            if self.exploration != kind and getattr(self, name) != default:
+        self._check_exploration()
+
+    @property
+    def evidence(self) -> str:
+        """The name that events have `thompson_by` under. Raises InvalidValueError if it is no feature of items."""
+        field = FeatureField("evidence", "numeric", self.thompson_by)
+        if not field.of_item:
+            raise InvalidValueError(f"{self.thompson_by!r} is no feature of items, such as item.count(impression, 7d)")
+        return field.feature
+
+    def _check_exploration(self) -> None:
+        kinds = {"temperature": ("plackett_luce",), "epsilon": ("epsilon", "thompson"), "thompson_by": ("thompson",)}
+        defaults = {"temperature": 1.0, "epsilon": 0.1, "thompson_by": ""}
+        for name, of in kinds.items():
+            if self.exploration not in of and getattr(self, name) != defaults[name]:
                 raise InvalidValueError(
                     f"{name}: {getattr(self, name)} has no effect while exploration is {self.exploration}: set "
-                    f"exploration to {kind}, or delete {name}"
+                    f"exploration to {of[0]}, or delete {name}"
                 )
+        if self.exploration == "thompson":
+            try:
+                _ = self.evidence
+            except InvalidValueError as error:
+                raise InvalidValueError(f"thompson_by: {error}") from None
+
+    @property
+    def available_times(self) -> tuple[str, str]:
+        """The names that events have both features under."""
+        return self.available_from.removeprefix("item."), self.available_until.removeprefix("item.")
 
     def _check_diversity(self) -> None:
         if self.diversity_by:

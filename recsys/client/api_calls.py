@@ -30,6 +30,7 @@ from serving.api.messages.schemas import (
     BatchResponse,
     ErrorResponse,
     EventsResponse,
+    ItemBoost,
     RankRequest,
     RankResponse,
     RecommendRequest,
@@ -110,6 +111,7 @@ class Options(TypedDict, total=False):
     time: int
     experiment: str
     log: bool
+    boosts: list[ItemBoost]
 
 
 class RankOptions(Options, total=False):

@@ -16,6 +16,7 @@ def without_effect(config: AllSections) -> Found:
     """Settings of one section that have no effect because of another section."""
     yield from _features(config)
     yield from _candidates(config)
+    yield from _exploration(config)
     yield from _experiments(config)
 
 
@@ -49,6 +50,15 @@ def _candidates(config: AllSections) -> Found:
         yield ("item_sets", "feature" if sets.feature else "mined"), unasked.format("basket has")
     if config.retrieval.two_tower and not (shares.get("two_tower") or config.serving.prerank):
         yield ("retrieval", "two_tower"), unasked.format("two_tower has")
+
+
+def _exploration(config: AllSections) -> Found:
+    by = config.serving.thompson_by
+    if by and by not in {field.source for field in config.features.fields}:
+        yield (
+            ("serving", "thompson_by"),
+            f"no field has the source {by!r}, so it is not known: add one to features.fields",
+        )
 
 
 def _experiments(config: AllSections) -> Found:

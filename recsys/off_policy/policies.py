@@ -141,8 +141,9 @@ class EpsilonPolicy:
 
 
 def policy(exploration: str, temperature: float, epsilon: float = 0.1) -> Policy:
-    """The policy that `[serving] exploration` names."""
-    if exploration == "epsilon":
+    """The policy that `[serving] exploration` names; in the place of `thompson`, whose draws a log does not have, what
+    is left of it without them."""
+    if exploration in ("epsilon", "thompson"):
         return EpsilonPolicy(epsilon)
     return GreedyPolicy() if exploration == "none" else PlackettLucePolicy(temperature)
 

@@ -64,7 +64,8 @@ def rules(config: Config) -> Rules:
     from streaming.ingest.codec import Rules
 
     keep = config.log.unknown_features == "keep"
-    return Rules.of(spec(config), config.log.max_future, config.log.max_line, keep_unknown=keep)
+    times = filter(None, config.serving.available_times)
+    return Rules.of(spec(config), config.log.max_future, config.log.max_line, keep_unknown=keep, times=times)
 
 
 def sources(config: Config, file: Path, name: str = "", *, sort: bool = False) -> list[Source]:

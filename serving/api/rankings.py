@@ -26,6 +26,7 @@ from serving.api.messages.schemas import (
 from serving.experiments.traffic import Traffic
 from serving.limits import Limits
 from serving.model.explanation import Explanation
+from serving.ranking.boost import Boost
 from serving.ranking.query import Query
 from serving.ranking.ranker import LoggedRanking, Ranker
 from serving.ranking.trace import Trace
@@ -105,9 +106,10 @@ class Rankings:
             place = self._traffic.place(asked.user, time, asked.experiment)
         except InvalidValueError as error:
             raise InvalidFieldError(str(error), "experiment") from None
-        return Query(
+        query = Query(
             asked.user, (), time, asked.features, item_features, 0, place.experiment, place.arm, self._source.new_id()
         )
+        return replace(query, boosts=Boost.asked(asked.boosts)) if asked.boosts else query
 
 
 def answer_of(ranking: LoggedRanking, trace: Trace, sources: Mapping[str, str]) -> RankResponse:
@@ -116,12 +118,23 @@ def answer_of(ranking: LoggedRanking, trace: Trace, sources: Mapping[str, str]) 
     rows = zip(shown.items, shown.scores, shown.propensities, _by_item(ranking), strict=True)
     items = [RankedItem(item, score, chance, sources.get(item, ""), tasks) for item, score, chance, tasks in rows]
     answer = RankResponse(shown.id, items, shown.experiment, shown.arm, shown.model, trace.degraded)
+    if ranking.boosted:
+        answer = _boosted(answer, ranking.boosted)
     if ranking.explanation is not None:
         answer = _explained(answer, ranking.explanation)
     before = trace.preranking
     if before is None or not before.left_out:
         return answer
     return msgspec.structs.replace(answer, preranked=Preranked(before.by, before.left_out))
+
+
+def _boosted(answer: RankResponse, boosted: Sequence[float]) -> RankResponse:
+    """With what the items were ranked by, where that is not their score."""
+    items = [
+        item if by == item.score else msgspec.structs.replace(item, boosted=by)
+        for item, by in zip(answer.items, boosted, strict=True)
+    ]
+    return msgspec.structs.replace(answer, items=items)
 
 
 def _explained(answer: RankResponse, explanation: Explanation) -> RankResponse:

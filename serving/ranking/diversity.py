@@ -49,7 +49,7 @@ class Diversity:
     def order(
         self, policy: Exploration, scores_C: Floats, values_C: Sequence[Value], limit: int, rng: np.random.Generator
     ) -> tuple[Positions, Floats]:
-        """As `Exploration.order`, of candidates with these values of the feature.
+        """As `Exploration.order`, of candidates with these values of the feature, by scores [C] or [D, C].
 
         The propensity of a position is that of its item given the items above it, and exact.
         """
@@ -58,14 +58,14 @@ class Diversity:
         variety = Variety(categories(values_C))
         worth_C = log_odds(scores_C)
         chosen, chances = list[int](), list[float]()
-        for _ in range(min(limit, self.positions, len(scores_C))):
+        for _ in range(min(limit, self.positions, scores_C.shape[-1])):
             candidate, chance = policy.draw(worth_C + self.weight * variety.gains(), rng)
             variety.add(candidate)
-            worth_C[candidate] = -np.inf
+            worth_C[..., candidate] = -np.inf
             chosen.append(candidate)
             chances.append(chance)
-        rest_R = np.flatnonzero(worth_C > -np.inf)
-        order_K, chances_K = policy.order(scores_C[rest_R], limit - len(chosen), rng)
+        rest_R = np.flatnonzero(np.atleast_2d(worth_C)[0] > -np.inf)
+        order_K, chances_K = policy.order(scores_C[..., rest_R], limit - len(chosen), rng)
         return np.concatenate([np.array(chosen, np.int64), rest_R[order_K]]), np.concatenate([chances, chances_K])
 
     def score(self, values_K: Sequence[Value]) -> float:

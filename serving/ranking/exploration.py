@@ -1,8 +1,9 @@
 """The order in which a scored list is shown, and its probability, which off-policy evaluation needs.
 
-Propensities are logged per position. Under `Greedy` the order is certain: 1.0 everywhere. Under `PlackettLuce` and
-`EpsilonGreedy` the propensity of a position is the probability of its item given the items above it, so the first is
-the exact probability of that item at that position, and the product over the list is the probability of the whole list.
+Propensities are logged per position. Under `Greedy` the order is certain: 1.0 everywhere. Under `PlackettLuce`,
+`EpsilonGreedy` and `Thompson` (`serving.ranking.thompson`) the propensity of a position is the probability of its item
+given the items above it, so the first is the exact probability of that item at that position, and the product over the
+list is the probability of the whole list.
 
 Shape suffixes: C candidates, K shown positions.
 """
@@ -32,7 +33,7 @@ LEAST_TEMPERATURE = 1e-6
 
 
 class Exploration(Protocol):
-    """A policy that orders candidates by their scores."""
+    """A policy that orders candidates by their scores [C], or by several draws of them [D, C]."""
 
     def order(self, scores_C: Floats, limit: int, rng: np.random.Generator) -> tuple[Positions, Floats]:
         """Indices of the candidates to show, best first, at most `limit`, and the propensity of each position."""
@@ -128,14 +129,3 @@ class EpsilonGreedy:
         """The place of one of `left` items, the best of which is at 0, and its propensity."""
         place = int(rng.integers(left)) if rng.random() < self._epsilon else 0
         return place, self._epsilon / left + (0.0 if place else 1 - self._epsilon)
-
-
-def exploration(kind: str, temperature: float = 1.0, epsilon: float = 0.1) -> Exploration:
-    """The policy that a configuration names: `none`, `plackett_luce` or `epsilon`."""
-    if kind == "none":
-        return Greedy()
-    if kind == "plackett_luce":
-        return PlackettLuce(temperature)
-    if kind == "epsilon":
-        return EpsilonGreedy(epsilon)
-    raise InvalidValueError(f"exploration is {kind!r}: it must be 'none', 'plackett_luce' or 'epsilon'")

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from serving.experiments.assignment import Arm
 from streaming.events.schema import Features, Value
+
+if TYPE_CHECKING:
+    from serving.ranking.boost import Boost
 
 ItemFeatures = dict[str, list[Value]]
 
@@ -27,6 +30,8 @@ class Query:
     impression: str
     explain: bool = False
     """Whether the ranking is to say what the model attended to."""
+    boosts: Sequence[Boost] = ()
+    """Beside those of the settings."""
 
     def only(self, places: Sequence[int]) -> Self:
         """The same over the candidates at these places alone, in this order."""

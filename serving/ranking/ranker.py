@@ -6,8 +6,8 @@ Shape suffixes: C candidates, K shown positions, T tasks.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -15,6 +15,7 @@ from serving.cache.entity_cache import EntityFeatures
 from serving.experiments.assignment import POPULARITY
 from serving.model.explanation import Explanation
 from serving.model.loaded_model import LoadedModel, Models
+from serving.ranking.boost import Boosts
 from serving.ranking.diversity import Diversity
 from serving.ranking.exploration import Exploration, Floats, Positions
 from serving.ranking.popularity import PopularityScores
@@ -22,6 +23,7 @@ from serving.ranking.preranker import Preranker, Selection
 from serving.ranking.query import ItemFeatures, Query, columns_of
 from serving.ranking.request_features import counted_features, request_features
 from serving.ranking.task_score import TaskScore
+from serving.ranking.thompson import Posterior
 from serving.ranking.trace import Trace
 from streaming.events.schema import Features, Impression, Value
 
@@ -37,13 +39,16 @@ class LoggedRanking:
     """Empty for a ranking by popularity."""
     explanation: Explanation | None = None
     """If the query asked for it, of a ranking by a model."""
+    boosted: Sequence[float] = ()
+    """What the shown items were ranked by in the place of their scores, if there are boosts."""
 
 
 class Ranker:
     """Ranks with the arm's model, or by popularity if the model cannot score.
 
-    A model's score of an item is `score` of its probabilities, or that of the user's arm. `exploration` orders the
-    items, and `diversity`, if any, varies those that are shown. With a `preranker` the model scores what that leaves.
+    A model's score of an item is `score` of its probabilities, or that of the user's arm. `boosts` raise or lower it.
+    `exploration` orders the items by that, or by draws of its `posterior`, and `diversity`, if any, varies those that
+    are shown. With a `preranker` the model scores what that leaves.
 
     Reasons in `degraded`: `no_model` (nothing published yet), `rows` (Redis unavailable, ids that are not cached read
     as unknown), `features` (Redis unavailable, latest ones may be missing; or one is of the wrong kind), `scorer` (the
@@ -60,9 +65,11 @@ class Ranker:
         exploration: Exploration,
         deadline: float,
         score: TaskScore,
+        boosts: Boosts,
         seed: int | None = None,
         diversity: Diversity | None = None,
         preranker: Preranker | None = None,
+        posterior: Posterior | None = None,
     ) -> None:
         self._models = models
         self._entities = entities
@@ -70,8 +77,10 @@ class Ranker:
         self._exploration = exploration
         self._deadline = deadline
         self._score = score
+        self._boosts = boosts
         self._diversity = diversity
         self._preranker = preranker
+        self._posterior = posterior
         self._rng = np.random.default_rng(seed)
         self._scoring = 0.0
 
@@ -123,25 +132,33 @@ class Ranker:
             scores_C = score.of(probabilities_CT, tasks)
         self._scoring += 0.1 * (trace.seconds["score"] - self._scoring)
         with trace.stage("order"):
-            shares_C = score.share(scores_C, tasks)
-            order_K, propensities_K = self._ordered(query, shares_C, trace)
+            boosted_C = self._boosts.applied(query, scores_C)
+            ordered_by = self._sampled(score.share(boosted_C, tasks), item_features)
+            order_K, propensities_K = self._ordered(query, ordered_by, trace)
             trace.preranking = None if selection is None else selection.outcome(scores_C)
             if self._preranker is not None:
-                self._preranker.learn(query, model, shares_C, trace.preranking)
+                self._preranker.learn(query, model, score.share(scores_C, tasks), trace.preranking)
             shown = columns_of(item_features, order_K.tolist())
             logged = _impression(query, scores_C, order_K, propensities_K, features, shown, _label(model))
-            by_task = zip(tasks, probabilities_CT[order_K].T.tolist(), strict=True)
+            by_task = dict(zip(tasks, probabilities_CT[order_K].T.tolist(), strict=True))
+            ranking = LoggedRanking(logged, by_task, boosted=_shown(boosted_C, scores_C, order_K))
         if not query.explain:
-            return LoggedRanking(logged, dict(by_task))
+            return ranking
         with trace.stage("explain"):
-            explanation = model.explain(encoded, embedded, order_K.tolist())
-        return LoggedRanking(logged, dict(by_task), explanation)
+            return replace(ranking, explanation=model.explain(encoded, embedded, order_K.tolist()))
 
     def _selected(self, query: Query, model: LoadedModel, trace: Trace) -> Selection | None:
         if self._preranker is None:
             return None
         with trace.stage("prerank"):
             return self._preranker.select(query, model, self._rng)
+
+    def _sampled(self, shares_C: Floats, item_features: ItemFeatures) -> Floats:
+        """Draws of the scores, if there is a posterior of them; else these."""
+        if self._posterior is None:
+            return shares_C
+        unknown = [None] * len(shares_C)
+        return self._posterior.draw(shares_C, item_features.get(self._posterior.evidence, unknown), self._rng)
 
     def _ordered(self, query: Query, shares_C: Floats, trace: Trace) -> tuple[Positions, Floats]:
         """What is shown, and its propensities: by the arm's `diversity` if it has one, else as configured."""
@@ -168,10 +185,12 @@ class Ranker:
 
     def _by_popularity(self, query: Query) -> LoggedRanking:
         popularity_C = np.array(self._popularity.of(query.items))
-        order_K = np.argsort(-popularity_C, kind="stable")[: query.count]
+        boosted_C = self._boosts.applied(query, popularity_C)
+        order_K = np.argsort(-boosted_C, kind="stable")[: query.count]
         certain_K = np.ones(len(order_K))
         shown = columns_of(query.item_features, order_K.tolist())
-        return LoggedRanking(_impression(query, popularity_C, order_K, certain_K, query.features, shown, POPULARITY))
+        logged = _impression(query, popularity_C, order_K, certain_K, query.features, shown, POPULARITY)
+        return LoggedRanking(logged, boosted=_shown(boosted_C, popularity_C, order_K))
 
     def _features(self, query: Query, model: LoadedModel, trace: Trace) -> tuple[Features, ItemFeatures]:
         """The features that the model reads: the request's where given, else the latest ones."""
@@ -192,6 +211,11 @@ class Ranker:
 
 class _CannotScoreError(Exception):
     """The model cannot score this request; the message is the reason in `degraded`."""
+
+
+def _shown(boosted_C: Floats, scores_C: Floats, order_K: Positions) -> list[float]:
+    """Boosted scores of the shown items; empty if no boost was there."""
+    return [] if boosted_C is scores_C else boosted_C[order_K].tolist()
 
 
 def _label(model: LoadedModel) -> str:

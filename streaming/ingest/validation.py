@@ -36,10 +36,16 @@ class Rules:
 
     @staticmethod
     def of(
-        spec: FeatureSpec, max_future: int = MAX_FUTURE, max_line: int = MAX_LINE, *, keep_unknown: bool = False
+        spec: FeatureSpec,
+        max_future: int = MAX_FUTURE,
+        max_line: int = MAX_LINE,
+        *,
+        keep_unknown: bool = False,
+        times: Iterable[str] = (),
     ) -> Rules:
-        """Accept features that the model reads only in their kind, and others only with `keep_unknown`."""
-        known: dict[str, dict[str, Kind | None]] = {"request": {}, "item": {}}
+        """Accept features that the model reads only in their kind, and others only with `keep_unknown`; `times` are
+        features of items that are numbers, too."""
+        known: dict[str, dict[str, Kind | None]] = {"request": {}, "item": dict.fromkeys(times, "numeric")}
         for entry in spec.fields:
             if entry.feature:
                 known["item" if entry.of_item else "request"][entry.feature] = entry.kind

@@ -13,6 +13,20 @@ MOST_LISTS = 200
 """Of one request."""
 
 
+class ItemBoost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Makes the scores of the items that have the value of the feature, such as `item.maker`, `times` as large, and
+    `plus` larger. Of several, products come first. A list has a value that it contains."""
+
+    feature: Annotated[str, msgspec.Meta(pattern=r"^item\.[^.\s]+$")]
+    value: str | bool | int
+    times: Annotated[float, msgspec.Meta(ge=0, le=1e6)] = 1.0
+    plus: Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)] = 0.0
+
+
+ItemBoosts = Annotated[list[ItemBoost], msgspec.Meta(max_length=20)]
+"""Each costs a look at every candidate."""
+
+
 class RankRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Candidates to be ranked for a user.
 
@@ -21,6 +35,7 @@ class RankRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     event time in ms (default: the server's clock). `experiment` names a configured experiment (default: the first).
     Without `log` the list is no impression yet: it is kept by the client, who sends the `event` of the answer when it
     is shown. With `explain` the answer has what the model attended to, if that is autoint; other models refuse.
+    `boosts` are applied to scores beside those of `[serving]`.
     """
 
     user: Id
@@ -32,6 +47,7 @@ class RankRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     experiment: str = ""
     log: bool = True
     explain: bool = False
+    boosts: ItemBoosts = []
 
 
 class RecommendRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -40,7 +56,7 @@ class RecommendRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     `basket` has what the user has chosen so far, which is not shown; the source `basket` finds what completes it.
 
     `where` names features of items and the values that they must have, such as {"genre": "Drama"}; a list has a value
-    that it contains. An item without the feature is not shown. `log` as in `RankRequest`.
+    that it contains. An item without the feature is not shown. `log` and `boosts` as in `RankRequest`.
     """
 
     user: Id
@@ -52,6 +68,7 @@ class RecommendRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     time: Millis | None = None
     experiment: str = ""
     log: bool = True
+    boosts: ItemBoosts = []
 
 
 class BatchRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -83,7 +100,8 @@ class RankedItem(msgspec.Struct, frozen=True):
     `recent`, `item_to_item` (clicked together with what the user clicked last), `history` (clicked by the user
     before) or `basket` (missing of a set that the basket begins); it is empty for an item of the request.
     `scores` has the probability of each task, where the model has several. `pairs` are the 10 pairs of fields that
-    attend most to each other, largest first, of the first 10 items of an answer to `explain`.
+    attend most to each other, largest first, of the first 10 items of an answer to `explain`. `boosted` is what the
+    item was ranked by in the place of its score, where boosts changed that.
     """
 
     item: str
@@ -92,6 +110,7 @@ class RankedItem(msgspec.Struct, frozen=True):
     source: str = ""
     scores: dict[str, float] | msgspec.UnsetType = msgspec.UNSET
     pairs: list[FieldPair] | msgspec.UnsetType = msgspec.UNSET
+    boosted: float | msgspec.UnsetType = msgspec.UNSET
 
 
 class Preranked(msgspec.Struct, frozen=True):

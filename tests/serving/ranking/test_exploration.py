@@ -17,8 +17,8 @@ from serving.ranking.exploration import (
     Exploration,
     Greedy,
     PlackettLuce,
-    exploration,
 )
+from serving.ranking.named_exploration import exploration
 
 SCORES_C = np.array([0.9, 0.5, 0.2, 0.7])
 

@@ -12,7 +12,7 @@ import numpy as np
 from recsys.datasets.coat import Coat
 from recsys.debiasing.feedback import ExplorationSlice, Ints, SelfSelected, TestFeedback
 from recsys.debiasing.fitting import FitSettings, fit_method
-from recsys.debiasing.methods import Method, PropensityName, methods
+from recsys.debiasing.methods import Method, PropensityName, authors_methods, methods
 from recsys.debiasing.problem import Problem
 from recsys.debiasing.weight_diagnostics import WeightDiagnostics, weight_diagnostics
 from recsys.evaluation.metrics import auc
@@ -78,13 +78,15 @@ class CoatStudy:
     @property
     def tasks(self) -> list[tuple[str, Method]]:
         """Every row: the name of its table, and the method."""
-        return [
+        ours = [
             (f"{model}, {propensity}", method)
             for model in ("biases", "plain")
             for propensity in PROPENSITIES
             for method in methods(propensity)
             if propensity == "logistic" or method.name in ("MF", "IPS", "SNIPS", "DR-JL") or "B-IPS g" in method.name
         ]
+        theirs = [(f"plain, {propensity}", one) for propensity in PROPENSITIES for one in authors_methods(propensity)]
+        return ours + theirs
 
     def empty(self) -> CoatResult:
         return CoatResult(seeds=self._seeds, settings=asdict(self._settings))
@@ -120,7 +122,8 @@ class CoatStudy:
 
     def _row(self, table: str, method: Method, problems: list[tuple[Problem, TestFeedback]]) -> CoatRow:
         settings = replace(self._settings, biases=table.startswith("biases"))
-        tried = {l2: self._tuned(method, problems[0][0], replace(settings, l2=l2)) for l2 in L2}
+        tries = L2 if method.authors is None else method.authors.tries
+        tried = {l2: self._tuned(method, problems[0][0], replace(settings, l2=l2)) for l2 in tries}
         l2 = max(tried, key=tried.__getitem__)
         everything = np.arange(len(self._seen))
         figures: dict[str, list[float]] = {}

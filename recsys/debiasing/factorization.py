@@ -37,6 +37,11 @@ class Factorization:
         self._lr, self._l2, self._steps = lr, np.float32(l2), 0
 
     @property
+    def vectors(self) -> tuple[Matrix, Matrix]:
+        """Of users [U, D] and items [I, D]."""
+        return self._weights[0], self._weights[1]
+
+    @property
     def logits(self) -> Matrix:
         """[U, I]."""
         u_UD, v_ID, b_U1, c_I1, m_11 = self._weights

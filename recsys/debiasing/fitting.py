@@ -8,6 +8,7 @@ import numpy as np
 from scipy.special import expit
 
 from recsys.debiasing.anchors import chosen_anchors
+from recsys.debiasing.authors_form import fit_authors
 from recsys.debiasing.balance import Balancing, balance
 from recsys.debiasing.estimators import doubly_robust_targets, imputation_weights
 from recsys.debiasing.factorization import Factorization, Matrix
@@ -31,6 +32,9 @@ class FitSettings:
 
 def fit_method(method: Method, problem: Problem, rows_R: Ints, settings: FitSettings, seed: int) -> Matrix:
     """Logits [U, I] learned from the observed pairs with the numbers `rows_R`."""
+    if method.authors is not None:
+        inverse_R = problem.base_weights(method.propensity)[rows_R]
+        return fit_authors(method.authors, problem.seen.take(rows_R), inverse_R, problem.shape, settings.l2, seed)
     return _Fit(method, problem, rows_R, settings, seed).run()
 
 

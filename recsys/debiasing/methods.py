@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from recsys.debiasing import authors_form
 from recsys.debiasing.anchors import Choice
+from recsys.debiasing.authors_form import AuthorsForm
 from recsys.debiasing.kernel_functions import KernelName
 
 PropensityName = Literal["none", "logged", "logistic", "naive bayes"]
@@ -16,7 +18,8 @@ EstimatorName = Literal["ips", "snips", "dr", "mrdr"]
 class Method:
     """An estimator with base weights, and kernel functions to balance if `anchors` is given.
 
-    `gamma` bounds the multipliers of kernel balancing. `shrink` multiplies the weights of DR.
+    `gamma` bounds the multipliers of kernel balancing. `shrink` multiplies the weights of DR. With `authors` it is the
+    form of their code, which has anchors, gamma and weights of its own.
     """
 
     name: str
@@ -26,6 +29,7 @@ class Method:
     kernel: KernelName = "gaussian"
     gamma: float = 1.0
     shrink: float = 1.0
+    authors: AuthorsForm | None = None
 
 
 def methods(propensity: PropensityName) -> list[Method]:
@@ -54,3 +58,11 @@ def methods(propensity: PropensityName) -> list[Method]:
         Method("DR, all weights equal", "dr", "none"),
     ]
     return plain + balanced + controls
+
+
+def authors_methods(propensity: PropensityName) -> list[Method]:
+    """For comparison, on the same propensities; without biases."""
+    return [
+        Method("RKB-IPS, authors' form", "snips", propensity, authors=authors_form.IPS),
+        Method("RKB-DR, authors' form", "dr", propensity, authors=authors_form.DR),
+    ]

@@ -97,10 +97,14 @@ def _multipliers(centred_RJ: Floats, log_base_R: Floats, how: Balancing) -> Floa
         return np.zeros(anchors)
 
     def dual(parts: Floats) -> tuple[float, Floats]:
-        log_R = log_base_R + centred_RJ @ (parts[:anchors] - parts[anchors:])
-        total = logsumexp(log_R)
-        gap_J = np.exp(log_R - total) @ centred_RJ
-        return float(total + how.tolerance * parts.sum()), np.concatenate([gap_J, -gap_J]) + how.tolerance
+        weights_R = log_base_R + centred_RJ @ (parts[:anchors] - parts[anchors:])
+        largest = weights_R.max()
+        weights_R -= largest
+        np.exp(weights_R, out=weights_R)  # in place: of millions of pairs a new array costs as much as what is in it
+        total = weights_R.sum()
+        gap_J = weights_R @ centred_RJ / total
+        value = largest + np.log(total) + how.tolerance * parts.sum()
+        return float(value), np.concatenate([gap_J, -gap_J]) + how.tolerance
 
     start = np.zeros(2 * anchors)
     found = minimize(dual, start, jac=True, method="L-BFGS-B", bounds=[(0, how.gamma)] * len(start))

@@ -1,4 +1,4 @@
-"""`recsys replay` from a log in files to its report, beside the steps alone that it learns by.
+"""`recsys replay` from a log in files, and from what a trainer has kept, to its report, beside the steps alone.
 
 The log has the shape of clicks on news: lists of two articles that are read for a few hours, one of them clicked, and
 six columns of context. A DeepFM learns from all of it; the last four fifths are scored by frozen weights and by weights
@@ -9,7 +9,7 @@ One thread, CPU seconds.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +22,10 @@ from recsys.config.schema import Config
 from recsys.evaluation.replay.evaluation import evaluate
 from recsys.evaluation.replay.online_stage import Share
 from recsys.evaluation.replay.report import replay_report
+from streaming.encode.batch import TrainingBatch
 from streaming.events.schema import Event, Features, Impression, Interaction
 from streaming.ingest.codec import encode_events
+from streaming.kept.kept_batches import KeptBatches
 from streaming.log.event_log import EventLog
 
 MINUTE, LIFETIME = 60_000, 3 * 3_600_000
@@ -46,13 +48,13 @@ def run(quick: bool) -> Result:
         batches = list(wiring.feed(config, log).poll())
         rows = sum(len(batch) for batch in batches)
         steps = turn(wiring.learner(config), batches, len(batches))
-        sides = {"replay": _replay(config, log, Path(name) / "report"), "steps": steps}
+        kept, out = _keep(config, batches, Path(name) / "batches"), Path(name) / "report"
+        sides = {"replay": _replay(config, log, out), "kept": _replay(config, log, out, kept), "steps": steps}
         seconds = interleave(sides, rounds=3 if quick else 5)
-    share = Target(
-        "rate of the steps alone, share that a replay reaches", ratio(seconds["steps"], seconds["replay"]), 0.35
-    )
+    names = {"replay": "rate of the steps alone, share that a replay reaches", "kept": "the same, from kept batches"}
+    shares = [Target(name, ratio(seconds["steps"], seconds[side]), 0.35) for side, name in names.items()]
     rates = {side: rows / median(times) for side, times in seconds.items()}
-    return Result("replay", [share], {"rows": rows, "rows_per_s": rates, "seconds": seconds})
+    return Result("replay", shares, {"rows": rows, "rows_per_s": rates, "seconds": seconds})
 
 
 def _config(folder: Path) -> Config:
@@ -68,9 +70,21 @@ def _config(folder: Path) -> Config:
     ).rooted(folder)
 
 
-def _replay(config: Config, log: EventLog, out: Path) -> Callable[[], None]:
+def _keep(config: Config, batches: Sequence[TrainingBatch], folder: Path) -> Path:
+    """As a trainer does."""
+    kept = KeptBatches(folder, wiring.batch_origin(config))
+    kept.begin("run", 0)
+    for step, batch in enumerate(batches, 1):
+        kept.add(step, batch)
+        if step % config.training.checkpoint_every == 0:
+            kept.end_file()()
+    kept.end_file()()
+    return folder
+
+
+def _replay(config: Config, log: EventLog, out: Path, kept: Path | None = None) -> Callable[[], None]:
     def work() -> None:
-        result = evaluate(config, log, batch_until=Share(0.2), refreshes=["1m"])
+        result = evaluate(config, log, batch_until=Share(0.2), refreshes=["1m"], batches=kept)
         replay_report.write(result, out)
 
     return work

@@ -17,7 +17,7 @@ from streaming.encode.batch import TrainingBatch
 from streaming.encode.encoded_rows import unpack
 from streaming.encode.encoder import Encoder
 from streaming.encode.entity_state import EntityState
-from streaming.events.columns import ITEM, USER, erased_users, kinds
+from streaming.events.columns import ITEM, USER, erased_users, kinds, times
 from streaming.feed_state import FeedState
 from streaming.join.columns_to_rows import EntityUpdateRow, updates
 from streaming.join.joiner import Joiner
@@ -144,7 +144,7 @@ class Feed:
         """End of a finite log: close all windows and return what is left, the last batch with fewer rows."""
         labels = self.joiner.close()
         self.entities.resolve_all(labels)
-        self._add(labels, self._cursors_here(len(labels)))
+        self._add(labels, self._cursors_here(len(labels)), np.full(len(labels), self.joiner.clock))
         yield from self._waiting.full()
         yield from self.drain()
 
@@ -185,13 +185,14 @@ class Feed:
         self._erasing, self._erased = loaded.erasing, loaded.erased
 
     def _take(self, chunk: Chunk) -> None:
-        before = self.joiner.sequence
+        before, clock = self.joiner.sequence, self.joiner.clock
         join = self.joiner.join if chunk.partition in self.partitions else self.joiner.skip
         labels = join(self.streamed.take(chunk.events))
         self._resolve(chunk, labels, before)
-        cursors_IP = self._cursors_here(len(labels))
-        cursors_IP[:, chunk.partition] = chunk.next_offsets_N[labels.sequence_I - before - 1]
-        self._add(labels, cursors_IP)
+        cursors_IP, at_I = self._cursors_here(len(labels)), labels.sequence_I - before - 1
+        cursors_IP[:, chunk.partition] = chunk.next_offsets_N[at_I]
+        clocks_N = np.maximum.accumulate(np.maximum(times(chunk.events), clock))
+        self._add(labels, cursors_IP, clocks_N[at_I])
         for _, user in erased_users(chunk.events):  # at most one, which comes alone
             self._erasing = user
 
@@ -231,8 +232,8 @@ class Feed:
             if update.available is not None:
                 self._observer.available(update.key, update.time, is_so=update.available)
 
-    def _add(self, labels: LabelColumns, cursors_IP: npt.NDArray[np.int64]) -> None:
+    def _add(self, labels: LabelColumns, cursors_IP: npt.NDArray[np.int64], clocks_I: npt.NDArray[np.int64]) -> None:
         if len(labels):
             if self._observer is not None:
                 self._observer.observe(labeled for labeled in labels.impressions() if labeled.task == 0)
-            self._waiting.add(self.encoder.encode_rows(labels, cursors_IP))
+            self._waiting.add(self.encoder.encode_rows(labels, cursors_IP, clocks_I))

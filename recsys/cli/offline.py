@@ -141,14 +141,21 @@ def ihas(config_path: Path, until: str | None, out: Path, publish: str | None, g
     help="How often serving takes new weights: an interval (1h), or a number of time slices (50 slices). Repeatable.",
 )
 @click.option("--until", metavar="TIME", help="End of the online stage (exclusive).")
+@click.option(
+    "--batches",
+    type=click.Path(path_type=Path),
+    help="Folder of what a trainer has kept ([training] batches_folder), which is read in place of the log.",
+)
 @click.option("--out", type=click.Path(path_type=Path), default="run/replay", show_default=True, help=OUT)
 @readable
 @needs("training")
-def replay(config_path: Path, batch_until: str, refresh: tuple[str, ...], until: str | None, out: Path) -> None:
+def replay(
+    config_path: Path, batch_until: str, refresh: tuple[str, ...], until: str | None, batches: Path | None, out: Path
+) -> None:
     """Evaluate the configured model on the log: frozen against online, score then train."""
     from recsys.commands.offline.replay import run
 
-    run(config_path, batch_until, refresh, until, out)
+    run(config_path, batch_until, refresh, until, batches, out)
 
 
 @click.command()

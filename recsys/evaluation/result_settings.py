@@ -20,6 +20,8 @@ PLACES = frozenset(
         "tensorboard",
         "cold_folder",
         "pending_folder",
+        "batches_folder",
+        "keep_batches",
     ]
 )
 """Settings of training that say where and how it runs; they do not belong in a result."""

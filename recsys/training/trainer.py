@@ -30,6 +30,7 @@ from streaming.co_visits import CoVisits
 from streaming.encode.batch import TrainingBatch
 from streaming.encode.feature_spec import FeatureSpec
 from streaming.feed import Feed
+from streaming.kept.kept_batches import KeptBatches
 from streaming.log.event_log import Cursor, EventLog
 
 logger = logging.getLogger(__name__)
@@ -58,6 +59,7 @@ class Trainer:
         visits: CoVisits | None = None,
         publication: Publication | None = None,
         copies: CheckpointCopies | None = None,
+        kept: KeptBatches | None = None,
         checkpoint_every: int = 500,
         increments: int = 0,
         poll_events: int = 8192,
@@ -68,10 +70,10 @@ class Trainer:
         self.progress = progress
         self._feed = feed
         self._log = log
-        self._state = TrainingState(learner, feed, catalog, visits, progress, log.identity, increments)
+        self._state = TrainingState(learner, feed, catalog, visits, progress, log.identity, kept, increments)
         self._checkpoints = checkpoints
         self._publication = publication
-        self._copies = copies
+        self._copies, self._kept = copies, kept
         self._checkpoint_every = checkpoint_every
         self._poll_events = poll_events
         self._after_step = after_step
@@ -118,6 +120,8 @@ class Trainer:
         checkpoint cannot be written.
         """
         self.progress.start(self._feed.joiner.sequence)
+        if self._kept is not None:
+            self._kept.begin(self._state.run_id, self.learner.steps)
         if self._publication is not None:
             self._publication.start(self._state.run_id)
         self._publish()
@@ -208,11 +212,15 @@ class Trainer:
         """Drop the rows of users who were erased before the next batch."""
         if erased := self._feed.take_erased():
             self.learner.forget(erased)
+            if self._kept is not None:
+                self._kept.forget(erased)
             self._forgot = True
 
     def _learn(self, batch: TrainingBatch) -> None:
         self._forget()
         scores_B = self.learner.step(batch)
+        if self._kept is not None:
+            self._kept.add(self.learner.steps, batch)
         self.progress.add(batch, scores_B, events=self._feed.joiner.sequence, lag=self._feed.lag_events)
         self._after_step(self.learner.steps, self.progress)
         self._crash("step")

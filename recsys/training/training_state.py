@@ -19,6 +19,7 @@ from streaming.catalog import Catalog
 from streaming.co_visits import CoVisits
 from streaming.encode.feature_spec import FeatureSpec
 from streaming.feed import Feed
+from streaming.kept.kept_batches import KeptBatches
 from streaming.log.identity import difference
 
 FEED = "feed.bin"
@@ -40,6 +41,8 @@ class TrainingState:
     progress: Progress
     log: str
     """The identity of the log that `feed` reads."""
+    kept: KeptBatches | None = None
+    """The batches that were learned from, if they are kept."""
     increments: int = 0
     """How many checkpoints in a row may have only the embedding rows that changed since the one before."""
     run_id: str = field(default_factory=lambda: secrets.token_hex(4))
@@ -90,6 +93,7 @@ class TrainingState:
         base = None if before is None else before / "rank-0" / ROWS
         increments = Increments(base, self.increments) if self.increments else None
         write_learner = self.learner.begin_save(folder, increments)
+        write_kept = None if self.kept is None else self.kept.end_file()
 
         def write() -> None:
             write_learner()
@@ -101,6 +105,8 @@ class TrainingState:
             (folder / RUN).write_text(self.run_id)
             (folder / LOG).write_text(self.log)
             write_progress()
+            if write_kept is not None:
+                write_kept()
 
         return write
 

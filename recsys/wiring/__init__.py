@@ -9,6 +9,7 @@ from recsys.wiring.online_training import locked_trainer, trainer, training_lock
 from recsys.wiring.publishing import ONLINE, publisher, redis_client, running_redis
 from recsys.wiring.serving import goals, local_ranking, open_scorer, published_models, server
 from recsys.wiring.stream import (
+    batch_origin,
     event_log,
     feed,
     file_sources,
@@ -23,6 +24,7 @@ from recsys.wiring.stream import (
 
 __all__ = [
     "ONLINE",
+    "batch_origin",
     "event_log",
     "exporter",
     "feed",

@@ -29,6 +29,7 @@ def places(config: Config, users: Sequence[str], *, now: bool = False) -> Iterat
     from recsys.training.checkpoint.checkpoint_places import KnownUsers, NewestCheckpoint, OlderCheckpoints
     from recsys.training.checkpoint.checkpoints import Checkpoints
     from serving.erasure.erasures import shared_places
+    from streaming.kept.batches_place import BatchesPlace
 
     with ExitStack() as stack:
         stack.enter_context(running_redis(config))
@@ -36,9 +37,13 @@ def places(config: Config, users: Sequence[str], *, now: bool = False) -> Iterat
         log = event_log(config)
         stack.callback(log.close)
         shared, events = shared_places(log, client, spec(config), config.log.dead_letters, users)
-        checkpoints = Checkpoints(config.training.checkpoints)
+        checkpoints, kept = Checkpoints(config.training.checkpoints), config.training.batches_folder
         known = KnownUsers(users, _restored(config, log))
-        yield [*shared, NewestCheckpoint(checkpoints, known), OlderCheckpoints(checkpoints, known, now=now)], events
+        batches = [] if kept is None else [BatchesPlace(kept, users)]
+        yield (
+            [*shared, *batches, NewestCheckpoint(checkpoints, known), OlderCheckpoints(checkpoints, known, now=now)],
+            events,
+        )
 
 
 def _restored(config: Config, log: EventLog) -> Callable[[Path], Feed]:

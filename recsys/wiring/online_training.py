@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from recsys.config.schema import Config
 from recsys.wiring.learning import exporter, learner, tensorboard
 from recsys.wiring.publishing import publisher
-from recsys.wiring.stream import event_log, feed
+from recsys.wiring.stream import event_log, feed, kept_batches
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -94,6 +94,7 @@ def locked_trainer(
             visits=visits,
             publication=published or None,
             copies=copies,
+            kept=kept_batches(config),
             checkpoint_every=training.checkpoint_every,
             increments=training.increments,
             crash=crash,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from functools import partial
 from stat import S_ISDIR, S_ISREG
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recsys.config.schema import Config
 from recsys.config.sections.learning.tasks import CLICK
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from streaming.join.joiner import Joiner, Labels
     from streaming.join.tables.layout import Zeros
     from streaming.join.tasks_joiner import Task, TasksJoiner
+    from streaming.kept.batch_format import BatchOrigin
+    from streaming.kept.kept_batches import KeptBatches
     from streaming.log.event_log import EventLog
     from streaming.observers import Observer
 
@@ -195,6 +197,27 @@ def _waiting_memory(config: Config) -> Zeros:
     with file_errors(PENDING_FOLDER, folder):
         folder.mkdir(parents=True, exist_ok=True)
     return partial(mapped_zeros, folder, what=PENDING_FOLDER)
+
+
+def kept_batches(config: Config) -> KeptBatches | None:
+    """Where what is learned from is kept, if that is configured."""
+    from streaming.kept.kept_batches import KeptBatches
+
+    folder = config.training.batches_folder
+    return None if folder is None else KeptBatches(folder, batch_origin(config), config.training.keep_batches)
+
+
+def batch_origin(config: Config) -> BatchOrigin:
+    """What batches are made by: whatever of the configuration they depend on."""
+    from streaming.kept.batch_format import BatchOrigin
+
+    of_features, of_training = {"entities", "counted"}, {"positive", "min_value", "labels", "wait", "lateness"}
+    used: Any = {"features": of_features, "training": of_training | {"max_pending", "batch_size"}, "tasks": True}
+    settings = config.model_dump(mode="json", include=used)
+    by_name = {
+        f"{section}.{name}": value for section in ("features", "training") for name, value in settings[section].items()
+    }
+    return BatchOrigin(spec(config).to_json().decode(), by_name | {"tasks": settings["tasks"]})
 
 
 def feed(config: Config, log: EventLog, observer: Observer | None = None, labels: Labels | None = None) -> Feed:

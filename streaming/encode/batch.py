@@ -114,14 +114,16 @@ class TrainingBatch(TrainingRows):
     """Event time (ms) at which the last of the labels became known."""
     cursor: Cursor
     """The cursor after the event that completed the batch (see `Feed`)."""
+    clock: int = 0
+    """The newest event time (ms) up to that event, which may be after `now`."""
 
     @staticmethod
     def concat(parts: Sequence[TrainingBatch]) -> TrainingBatch:
         """Concatenate batches, with the cursor of the last. Raises ValueError for none."""
         if not parts:
             raise ValueError("a batch needs at least one row")
-        now = max(part.now for part in parts)
-        return TrainingBatch(**TrainingBatch.concatenated(parts), now=now, cursor=parts[-1].cursor)
+        now, last = max(part.now for part in parts), parts[-1]
+        return TrainingBatch(**TrainingBatch.concatenated(parts), now=now, cursor=last.cursor, clock=last.clock)
 
     def without_labels(self) -> TrainingBatch:
         """The same rows as a model may see them before their labels are known: every label is 0."""

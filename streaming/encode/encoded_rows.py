@@ -19,12 +19,13 @@ from streaming.encode.batch import Jagged, TrainingBatch, TrainingRows
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncodedRows(TrainingRows):
-    """Rows of batches to come. Each row knows when its label became known and the cursor after that event, so that a
-    batch's `now` and `cursor` do not depend on how the log was read.
+    """Rows of batches to come. Each row knows when its label became known, and the cursor and clock after that event,
+    so that a batch's `now`, `cursor` and `clock` do not depend on how the log was read.
     """
 
     decided_B: npt.NDArray[np.int64]
     cursors_BP: npt.NDArray[np.int64]
+    clocks_B: npt.NDArray[np.int64]
 
     def split(self, size: int) -> list[EncodedRows]:
         """Parts of `size` rows, the last one with what is left."""
@@ -47,8 +48,8 @@ class EncodedRows(TrainingRows):
         if not len(self):
             raise ValueError("a batch needs at least one row")
         columns: dict[str, Any] = {name: getattr(self, name) for name in TrainingBatch.columns()}
-        cursor = tuple(self.cursors_BP[-1].tolist())
-        return TrainingBatch(ids=self.ids, **columns, now=int(self.decided_B.max()), cursor=cursor)
+        now, clock, cursor = int(self.decided_B.max()), int(self.clocks_B[-1]), tuple(self.cursors_BP[-1].tolist())
+        return TrainingBatch(ids=self.ids, **columns, now=now, clock=clock, cursor=cursor)
 
 
 class _Array(msgspec.Struct, array_like=True):
@@ -73,6 +74,8 @@ def unpack(packed: Packed) -> EncodedRows:
     """Raises StateError when the columns are not those of `EncodedRows`."""
     ids = {name: Jagged(_numpy(values), _numpy(lengths)) for name, (values, lengths) in packed.ids.items()}
     columns: dict[str, Any] = {name: _numpy(array) for name, array in packed.columns.items()}
+    if "decided_B" in columns:
+        columns.setdefault("clocks_B", columns["decided_B"])  # an earlier release has no clocks
     if set(columns) != set(EncodedRows.columns()):
         raise StateError(f"rows with columns {sorted(columns)} instead of {sorted(EncodedRows.columns())}")
     return EncodedRows(ids=ids, **columns)

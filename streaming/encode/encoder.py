@@ -22,6 +22,7 @@ from streaming.encode.value_forms import Hashes, Refuse, floats_of, ignore, numb
 from streaming.events.schema import LARGEST, Features, Value
 from streaming.join.label_columns import LabelColumns, label_columns
 from streaming.join.labeled_impression import LabeledImpression
+from streaming.join.shown_records import Integers
 from streaming.log.event_log import Cursor
 from streaming.text_hash import xxh3_texts
 
@@ -53,10 +54,11 @@ class Encoder:
         labels = label_columns(impressions)
         if entities is not None:
             entities.resolve_all(labels)
-        return self.encode_rows(labels, np.tile(np.array(cursor, np.int64), (len(impressions), 1))).batch()
+        cursors_IP = np.tile(np.array(cursor, np.int64), (len(impressions), 1))
+        return self.encode_rows(labels, cursors_IP, labels.decided_I).batch()
 
-    def encode_rows(self, labels: LabelColumns, cursors_IP: npt.NDArray[np.int64]) -> EncodedRows:
-        """One row per position, of impressions whose entities are resolved."""
+    def encode_rows(self, labels: LabelColumns, cursors_IP: Integers, clocks_I: Integers) -> EncodedRows:
+        """One row per position, of impressions whose entities are resolved; cursors and clocks as of their labels."""
         impression_B, records = labels.impression_B, labels.records
         record_B, rows, tasks_B = labels.record_I[impression_B], len(impression_B), labels.tasks_I[impression_B]
         positions_B = labels.positions_B.astype(np.int32)
@@ -82,6 +84,7 @@ class Encoder:
             times_B=records.times_R[record_B],
             decided_B=labels.decided_I[impression_B],
             cursors_BP=cursors_IP[impression_B],
+            clocks_B=clocks_I[impression_B],
         )
 
     def _label_ids(self, field: Field, labels: LabelColumns) -> Jagged:

@@ -116,9 +116,14 @@ class Joiner:
         return int(self._tables.now[0]["sequence"])
 
     @property
+    def clock(self) -> int:
+        """The newest event time so far, in ms; 0 before the first event."""
+        return int(self._tables.now[0]["clock"])
+
+    @property
     def watermark(self) -> int:
         """No window that ends before this event time is open."""
-        return int(self._tables.now[0]["clock"]) - self.lateness
+        return self.clock - self.lateness
 
     def push(self, events: pa.RecordBatch) -> list[LabeledImpression]:
         """As `join`, as objects."""

@@ -50,6 +50,11 @@ class TasksJoiner:
         return self._joiners[0].sequence
 
     @property
+    def clock(self) -> int:
+        """As `Joiner.clock`."""
+        return self._joiners[0].clock
+
+    @property
     def unlabelled(self) -> int:
         """As `Joiner.unlabelled`, added over the tasks."""
         return sum(joiner.unlabelled for joiner in self._joiners)

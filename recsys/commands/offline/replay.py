@@ -29,7 +29,9 @@ FEW = 10
 """With fewer positives no metric is reliable."""
 
 
-def run(config_path: Path, batch_until: str, refreshes: Sequence[str], until: str | None, out: Path) -> None:
+def run(
+    config_path: Path, batch_until: str, refreshes: Sequence[str], until: str | None, batches: Path | None, out: Path
+) -> None:
     """Write the report into the folder `out` and print the table."""
     config = load(config_path)
     wiring.set_threads(config)
@@ -49,12 +51,13 @@ def run(config_path: Path, batch_until: str, refreshes: Sequence[str], until: st
             text = f"{replay_report.moment(progress.time)}  {progress.trained:,} learned  {progress.scored:,} scored"
             bar.update(task, description=text)
 
-        result = evaluate(config, log, batch_until=start, refreshes=refreshes, until=end, report=show)
+        result = evaluate(config, log, batch_until=start, refreshes=refreshes, until=end, batches=batches, report=show)
     with file_errors("the results (--out)", out):
         replay_report.write(result, out)
     for table in tables(result):
         console.print(table)
-    say(console, lost(result.counts, config.log.dead_letters, 1 + len(config.tasks)))
+    if batches is None:
+        say(console, lost(result.counts, config.log.dead_letters, 1 + len(config.tasks)))
     for warning in (*_warnings(config, result), *impaired(result.counts)):
         say(console, warning, style="yellow")
     say(console, f"Report: {out / 'report.html'}")

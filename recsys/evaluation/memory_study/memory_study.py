@@ -22,6 +22,7 @@ from recsys.evaluation.memory_study.setting import Setting, unbounded, usual, wi
 from recsys.evaluation.memory_study.study_result import MeasuredReplay, MeasuredSetting, StudyResult
 from recsys.evaluation.replay.arm_figures import figures, gain, window_auc
 from recsys.evaluation.replay.arms import online
+from recsys.evaluation.replay.learned_batches import read_once
 from recsys.evaluation.replay.online_stage import Share, online_stage
 from recsys.evaluation.replay.training_pass import Replay, ReplayProgress
 from recsys.evaluation.result_settings import settings_of
@@ -60,7 +61,8 @@ class MemoryStudy:
         self, config: Config, log: EventLog, batch_until: int | Share, refresh: str, until: int | None = None
     ) -> None:
         self.config, self.log, self.refresh = config, log, refresh
-        self._stage = online_stage(config, log, batch_until, until)
+        with read_once(config, log) as learned:
+            self._stage = online_stage(learned, 1 + len(config.tasks), batch_until, until)
         self._rows = self._stage.rows.of_task(0)
         self._points: dict[str, MeasuredSetting] = {}
 

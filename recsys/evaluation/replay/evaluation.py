@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
 
 import msgspec
 
@@ -11,7 +13,8 @@ from recsys.config.schema import Config
 from recsys.errors import InvalidValueError
 from recsys.evaluation.replay.arm_figures import arm_results, windows
 from recsys.evaluation.replay.arms import frozen, online
-from recsys.evaluation.replay.online_stage import Share, online_stage
+from recsys.evaluation.replay.learned_batches import BatchFeed, kept_run, read_once
+from recsys.evaluation.replay.online_stage import OnlineStage, Share, online_stage
 from recsys.evaluation.replay.orders import Rule, orders
 from recsys.evaluation.replay.replay_result import ReplayResult, TaskResult
 from recsys.evaluation.replay.scored_rows import ScoredRows
@@ -30,31 +33,38 @@ def evaluate(
     batch_until: int | Share,
     refreshes: Sequence[str],
     until: int | None = None,
+    batches: Path | None = None,
     report: Callable[[ReplayProgress], None] = lambda _progress: None,
 ) -> ReplayResult:
     """Train on everything before `batch_until`, then evaluate the frozen weights and one online arm per refresh rule.
 
     `batch_until` and `until` (exclusive; the end of the log by default) are event times in ms; `batch_until` may be a
     share of the shown items. A refresh rule is an interval (`1h`) or a number of time slices with equally many rows
-    (`50 slices`). The same log, configuration and rules give the same result, byte for byte. Raises InvalidValueError
-    if there is nothing to evaluate.
+    (`50 slices`). The same log, configuration and rules give the same result, byte for byte. `batches` is a folder of
+    what a trainer kept of a run, which is read in place of the log. Raises InvalidValueError if there is nothing to
+    evaluate.
     """
-    stage = online_stage(config, log, batch_until, until)
-    rows, start, end = stage.rows, stage.start, stage.end
-    names = [task.name for task in wiring.tasks(config)]
-    arms = [frozen(start), *(online(refresh, start, rows.times_R) for refresh in refreshes)]
-    replay = Replay(wiring.learner(config.without_retrieval()), wiring.feed(config, log), rows, arms)
-    scored = replay.run(end, report)
+    with read_once(config, log) if batches is None else nullcontext(kept_run(config, batches)) as learned:
+        stage = online_stage(learned, 1 + len(config.tasks), batch_until, until)
+        start = stage.start
+        arms = [frozen(start), *(online(refresh, start, stage.rows.times_R) for refresh in refreshes)]
+        replay = Replay(wiring.learner(config.without_retrieval()), BatchFeed(learned), stage.rows, arms)
+        scored = replay.run(stage.end, report)
     if not replay.trained:
         raise InvalidValueError(_unlearned(config, stage.lost))
+    return _result(config, stage, replay.trained, scored)
+
+
+def _result(config: Config, stage: OnlineStage, trained: int, scored: Sequence[Scored]) -> ReplayResult:
+    rows, names = stage.rows, [task.name for task in wiring.tasks(config)]
     judged = orders(rows, scored, _rule(config, names))
     first, *further = [_of_task(rows, scored, task) for task in range(len(names))]
     return ReplayResult(
-        batch_until=start,
-        until=end,
+        batch_until=stage.start,
+        until=stage.end,
         counts={
             "items_shown": stage.shown,
-            "examples_learned": replay.trained,
+            "examples_learned": trained,
             "rows_scored": len(rows),
             "positives_scored": int(rows.labels_R.sum()),
         }

@@ -1,25 +1,24 @@
-"""The online stage of a replay: one pass over the log gives the rows to score, their times and the counts.
+"""The online stage of a replay: the rows to score, their times and the counts.
 
-Shape suffixes: B rows of a batch, R shown items of the whole log.
+Shape suffixes: R shown items of the whole log.
 """
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
-from recsys import wiring
-from recsys.config.schema import Config
 from recsys.errors import InvalidValueError
-from recsys.evaluation.replay.scored_rows import ScoredRows, outcomes
-from recsys.unlearned import LOST, REMEDY, not_learned
-from streaming.encode.batch import TrainingBatch
-from streaming.log.event_log import EventLog
+from recsys.evaluation.replay.scored_rows import ScoredRows
+from recsys.unlearned import REMEDY, not_learned
+
+if TYPE_CHECKING:
+    from recsys.evaluation.replay.learned_batches import LearnedBatches
 
 Times = npt.NDArray[np.int64]
 
@@ -58,47 +57,32 @@ class OnlineStage:
     """Events of the whole log that nothing could be learned from, and what rows were made without, by reason."""
 
 
-def online_stage(config: Config, log: EventLog, batch_until: int | Share, until: int | None = None) -> OnlineStage:
-    """Read the log once; tables and model of the configuration play no part.
+def online_stage(
+    batches: LearnedBatches, tasks: int, batch_until: int | Share, until: int | None = None
+) -> OnlineStage:
+    """Of the labels of so many tasks; tables and model of the configuration play no part.
 
-    `batch_until` and `until` (exclusive; the end of the log by default) are event times in ms. With a share, all rows
-    of the log are in memory until its time is known. Raises InvalidValueError if there is nothing to evaluate.
+    `batch_until` and `until` (exclusive; by default the end of what has all its labels) are event times in ms. Raises
+    InvalidValueError if there is nothing to evaluate, or if labels are missing.
     """
-    feed = wiring.feed(config, log, labels="held")
-    batches = _Timed(outcomes(feed))
-    limit = sys.maxsize if until is None else until
-    if isinstance(batch_until, Share):
-        kept = list(batches)
-        start = batch_until.time(batches.times()) if kept else 0
-        rows = ScoredRows(kept, start, limit)
-    else:
-        start, rows = batch_until, ScoredRows(batches, batch_until, limit)
     times_R = batches.times()
-    lost = {name: feed.joiner.counts[name] for name in LOST}
     if not len(times_R):
-        raise InvalidValueError(NOTHING_SHOWN + _lost(lost, 1 + len(config.tasks)))
-    end = until if until is not None else int(times_R[-1]) + 1
+        raise InvalidValueError(NOTHING_SHOWN + _lost(batches.lost, tasks))
+    start = batch_until.time(times_R) if isinstance(batch_until, Share) else batch_until
+    end = _end(times_R, batches.labelled_until, until)
+    rows = ScoredRows(batches.rows(), start, end)
     if not len(rows) or start <= times_R[0]:
-        raise InvalidValueError(_no_stage(times_R, start, end) + _lost(lost, 1 + len(config.tasks)))
-    impaired = {name: count for name, count in feed.losses.items() if count}
-    return OnlineStage(rows, start, end, len(times_R), lost | impaired)
+        raise InvalidValueError(_no_stage(times_R, start, end) + _lost(batches.lost, tasks))
+    return OnlineStage(rows, start, end, len(times_R), dict(batches.lost))
 
 
-class _Timed:
-    """Batches, with the times of the shown items in them."""
-
-    def __init__(self, batches: Iterable[TrainingBatch]) -> None:
-        self._batches = batches
-        self._times = [np.zeros(0, np.int64)]
-
-    def __iter__(self) -> Iterator[TrainingBatch]:
-        for batch in self._batches:
-            self._times.append(batch.times_B[batch.tasks_B == 0])
-            yield batch
-
-    def times(self) -> Times:
-        """Of the items so far, rising."""
-        return np.sort(np.concatenate(self._times))
+def _end(times_R: Times, labelled_until: int | None, until: int | None) -> int:
+    last = int(times_R[-1]) + 1 if labelled_until is None else labelled_until
+    if until is not None and labelled_until is not None and until > last:
+        raise InvalidValueError(
+            f"labels are missing of what was shown from {_iso(last)} on: choose an earlier end than {_iso(until)}"
+        )
+    return last if until is None else until
 
 
 def _no_stage(times_R: Times, start: int, end: int) -> str:

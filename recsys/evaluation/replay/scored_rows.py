@@ -50,13 +50,21 @@ class ScoredRows:
     """
 
     def __init__(self, batches: Iterable[TrainingBatch], start: int, until: int) -> None:
-        """Keep the rows shown from `start` up to, not including, `until` (event time, ms)."""
-        within = (batch.take(_within(batch, start, until)) for batch in batches)
-        rows = TrainingBatch.concat([rows for rows in within if len(rows)] or [_no_rows()])
+        """Keep the rows shown from `start` up to, not including, `until` (event time, ms).
+
+        A row that corrects the label of another one gives it its label, and is not kept.
+        """
+        corrected, parts = [np.zeros(0, np.int64)], list[TrainingBatch]()
+        for batch in batches:
+            corrected.append(batch.keys_B[batch.counted_B == 0])
+            if len(within := _within(batch, start, until)):
+                parts.append(batch.take(within))
+        rows = TrainingBatch.concat(parts or [_no_rows()])
         rows = rows.take(
             np.lexsort((rows.tasks_B, rows.propensities_B, rows.positions_B, _contents(rows), rows.times_B))
         )
-        self.times_R, self.labels_R, self.weights_R = rows.times_B, rows.labels_B, rows.weights_B
+        self.times_R, self.weights_R = rows.times_B, rows.weights_B
+        self.labels_R = np.where(np.isin(rows.keys_B, np.concatenate(corrected)), np.float32(1), rows.labels_B)
         self._rows = rows.without_labels()
         self._columns = {name: _Column.of(jagged) for name, jagged in rows.ids.items()}
 
@@ -99,8 +107,8 @@ def outcomes(feed: Feed) -> Iterator[TrainingBatch]:
 
 
 def _within(batch: TrainingBatch, start: int, until: int) -> npt.NDArray[np.int64]:
-    """Numbers of the rows shown from `start` up to `until`."""
-    return np.flatnonzero((batch.times_B >= start) & (batch.times_B < until))
+    """Numbers of the rows of items shown from `start` up to `until`."""
+    return np.flatnonzero((batch.times_B >= start) & (batch.times_B < until) & (batch.counted_B > 0))
 
 
 _ODD = np.uint64(0x9E3779B97F4A7C15)

@@ -5,9 +5,9 @@ Shape suffixes: R rows to score.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,11 +18,19 @@ from recsys.evaluation.replay.scored_rows import ScoredRows
 
 if TYPE_CHECKING:
     from recsys.training.learner import Learner
-    from streaming.feed import Feed
+    from streaming.encode.batch import TrainingBatch
 
 CHUNK = 256
 """Rows scored together. From the rows of a refresh on all chunks are full, whatever is due, since how a sum is rounded
 may depend on the shape of a batch: so a score depends on weights and log alone, not on the arms that are evaluated."""
+
+
+class PolledBatches(Protocol):
+    """What is learned from, such as a `Feed`, or a `BatchFeed`."""
+
+    def poll(self, *, until: int) -> Iterator[TrainingBatch]: ...
+
+    def take_erased(self) -> list[str]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +66,14 @@ class ReplayProgress:
 class Replay:
     """Algorithm 1 of Monolith (section 3.2.2), with delayed labels and many refresh rules in one pass.
 
-    Training sees an example when `feed` emits it, so never before its label was known; an example that is still
+    Training sees an example when the `batches` have it, so never before its label was known; an example that is still
     waiting at a refresh is learned after it. What is scored does not change what is learned: an arm's scores are the
     same whichever other arms are evaluated beside it.
     """
 
-    def __init__(self, learner: Learner, feed: Feed, rows: ScoredRows, arms: Sequence[ReplayArm]):
+    def __init__(self, learner: Learner, batches: PolledBatches, rows: ScoredRows, arms: Sequence[ReplayArm]):
         self._learner = learner
-        self._feed = feed
+        self._batches = batches
         self._rows = rows
         self._known = EmbeddedIds(learner.spec, learner.store)
         count = len(rows)
@@ -83,8 +91,8 @@ class Replay:
 
     def _train(self, until: int) -> None:
         """Learn from every example whose label is known by `until`, as far as full batches go."""
-        for batch in self._feed.poll(until=until):
-            self._learner.forget(self._feed.take_erased())
+        for batch in self._batches.poll(until=until):
+            self._learner.forget(self._batches.take_erased())
             self._learner.step(batch, scored=False)  # rows are scored as of a refresh, not as they are learned
             self.trained += int(batch.counted_B.sum())
 

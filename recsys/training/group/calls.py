@@ -30,6 +30,7 @@ class _Message(msgspec.Struct, array_like=True, frozen=True):
     fields: tuple[str, ...]
     """In the order of the batch's ids."""
     arrays: bytes
+    clock: int = 0
 
 
 def encode(call: Call) -> bytes:
@@ -40,7 +41,7 @@ def encode(call: Call) -> bytes:
     for name, jagged in batch.ids.items():
         arrays |= {_VALUES + name: jagged.values, _LENGTHS + name: jagged.lengths_B}
     return msgspec.msgpack.encode(
-        _Message(call.name, call.words, batch.now, tuple(batch.cursor), tuple(batch.ids), save(arrays))
+        _Message(call.name, call.words, batch.now, tuple(batch.cursor), tuple(batch.ids), save(arrays), batch.clock)
     )
 
 
@@ -52,4 +53,5 @@ def decode(data: bytes) -> Call:
     arrays = load(message.arrays)
     columns: dict[str, Any] = {name: arrays[_COLUMN + name] for name in TrainingBatch.columns()}
     ids = {name: Jagged(arrays[_VALUES + name], arrays[_LENGTHS + name]) for name in message.fields}
-    return Call(message.name, message.words, TrainingBatch(ids=ids, **columns, now=message.now, cursor=message.cursor))
+    place: dict[str, Any] = {"now": message.now, "clock": message.clock, "cursor": message.cursor}
+    return Call(message.name, message.words, TrainingBatch(ids=ids, **columns, **place))

@@ -76,7 +76,11 @@ def labeled(draw: st.DrawFn) -> LabeledImpression:
 def test_rows_do_not_depend_on_those_that_are_encoded_with_them(impressions: list[LabeledImpression]) -> None:
     together, alone = Encoder(SPEC), Encoder(SPEC)
     cursors_IP = np.arange(2 * len(impressions)).reshape(-1, 2)
-    rows = together.encode_rows(label_columns(impressions), cursors_IP)
-    each = [alone.encode_rows(label_columns([one]), cursors_IP[n : n + 1]) for n, one in enumerate(impressions)]
+    clocks_I = np.arange(len(impressions)) + 7
+    rows = together.encode_rows(label_columns(impressions), cursors_IP, clocks_I)
+    each = [
+        alone.encode_rows(label_columns([one]), cursors_IP[n : n + 1], clocks_I[n : n + 1])
+        for n, one in enumerate(impressions)
+    ]
     assert pack(rows) == pack(EncodedRows.concat(each))
     assert together.bad_values == alone.bad_values

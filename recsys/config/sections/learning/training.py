@@ -80,6 +80,10 @@ class TrainingSection(Section):
     """Steps between checkpoints."""
     increments: Annotated[int, Field(ge=0)] = 0
     """Most checkpoints in a row that have only the embedding rows that changed since the one before; 0 for none."""
+    batches_folder: FilePath | None = None
+    """For the batches that were learned from, which a replay may read in place of the log; None keeps none."""
+    keep_batches: Duration | None = None
+    """Batches older than the newest by more (event time) are removed, by whole files; None keeps all."""
     keep: Annotated[int, Field(ge=2)] = 3
     """Checkpoints kept; at least two, so that training can resume if the newest is damaged."""
     cold_folder: FilePath = Path("run/cold")
@@ -144,6 +148,8 @@ class TrainingSection(Section):
         elif self.ray or self.min_workers:
             name = "ray" if self.ray else "min_workers"
             raise error_at((name,), f"has no effect with one worker. Set workers, or leave {name} out")
+        if self.keep_batches is not None and self.batches_folder is None:
+            raise error_at(("keep_batches",), "has no effect without batches_folder. Set that, or leave it out")
         if self.min_workers > self.workers:
             raise error_at(("min_workers",), f"is more than workers = {self.workers}. Lower it, or raise workers")
         return self

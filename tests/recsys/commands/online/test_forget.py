@@ -20,14 +20,14 @@ from streaming.log.erasure import append_erasures
 from tests.projects import share_graphs
 from tests.recsys.training.test_erasure import SETTINGS, visits
 
-PLACES = ["Redis", "dead letters", "event log", "newest checkpoint", "older checkpoints"]
+PLACES = ["Redis", "dead letters", "event log", "kept batches", "newest checkpoint", "older checkpoints"]
 
 
 @pytest.fixture
 def config_path(tmp_path: Path, graphs: Path) -> Path:
     """A log of three users with some refused records."""
     path = tmp_path / "recsys.toml"
-    path.write_text(SETTINGS)
+    path.write_text(SETTINGS + "batches_folder = 'run/batches'\n")
     config = load(path)
     share_graphs(config.training.checkpoints, graphs)
     log = wiring.event_log(config)

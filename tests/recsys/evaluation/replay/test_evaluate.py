@@ -12,13 +12,14 @@ from recsys import wiring
 from recsys.config.sections.learning.models import SECTIONS
 from recsys.evaluation.replay.arms import frozen, online
 from recsys.evaluation.replay.evaluation import evaluate
-from recsys.evaluation.replay.online_stage import Share, online_stage
+from recsys.evaluation.replay.learned_batches import read_once
+from recsys.evaluation.replay.online_stage import OnlineStage, Share, online_stage
 from recsys.evaluation.replay.replay_result import ReplayResult
 from recsys.evaluation.replay.scored_rows import ScoredRows, outcomes
 from recsys.evaluation.replay.training_pass import Replay
 from streaming.events.schema import Event, Impression, Interaction, ItemUpdate
 from streaming.ingest.codec import encode_events
-from streaming.log.event_log import Chunk
+from streaming.log.event_log import Chunk, EventLog
 from streaming.log.memory_log import MemoryLog
 from tests.recsys.evaluation.replay.worlds import HOUR, START, WAIT, config, log_of, moving_taste
 
@@ -35,6 +36,11 @@ def scores_of(events: Sequence[Event], refreshes: Sequence[str] = ("1h", "10m"))
     arms = [frozen(SPLIT), *(online(refresh, SPLIT, rows.times_R) for refresh in refreshes)]
     replay = Replay(wiring.learner(settings), wiring.feed(settings, log), rows, arms)
     return {one.arm.name: one.scores_R for one in replay.run(END)}
+
+
+def staged(log: EventLog, split: int | Share) -> OnlineStage:
+    with read_once(config(), log) as learned:
+        return online_stage(learned, 1, split)
 
 
 def replayed(events: Sequence[Event], *refreshes: str) -> ReplayResult:
@@ -173,14 +179,14 @@ def test_nothing_to_evaluate_is_said(events: list[Event], message: str) -> None:
 
 
 def test_a_share_of_the_log_is_a_time() -> None:
-    by_share, by_time = (online_stage(config(), log_of(moving_taste()), split) for split in (Share(0.5), SPLIT))
+    by_share, by_time = (staged(log_of(moving_taste()), split) for split in (Share(0.5), SPLIT))
     assert by_share.shown == by_time.shown == 2 * 8 * 120
     assert by_share.start == by_time.start == SPLIT
     assert by_share.rows.times_R.tolist() == by_time.rows.times_R.tolist()
     with pytest.raises(ValueError, match=r"0\.8"):
         Share(80)
     with pytest.raises(ValueError, match="no impressions"):
-        online_stage(config(), log_of([]), Share(0.8))
+        staged(log_of([]), Share(0.8))
 
 
 class Counting(MemoryLog):
@@ -195,14 +201,12 @@ class Counting(MemoryLog):
 
 
 @pytest.mark.parametrize("split", [SPLIT, Share(0.5)])
-def test_the_log_is_read_once_for_the_rows_and_once_to_train(split: int | Share) -> None:
+def test_the_log_is_read_once_for_the_rows_and_to_train(split: int | Share) -> None:
     events, log = moving_taste(), Counting()
     log.append(encode_events(events))
-    stage = online_stage(config(), log, split)
+    result = evaluate(config(), log, batch_until=split, refreshes=["1h"])
     assert log.events_read == len(events)
-    assert len(stage.rows) == stage.shown // 2
-    evaluate(config(), log, batch_until=split, refreshes=["1h"])
-    assert log.events_read == 3 * len(events)
+    assert result.counts["rows_scored"] == result.counts["items_shown"] // 2
 
 
 def test_impressions_that_cannot_be_used_are_named() -> None:
@@ -210,4 +214,4 @@ def test_impressions_that_cannot_be_used_are_named() -> None:
     click = Interaction(time=END, impression="gone", item="i0")
     shown = Impression(id="late", time=START, user="u", items=["i0"])
     with pytest.raises(ValueError, match="1 impressions that came after their window had closed"):
-        online_stage(config(), log_of([click, shown]), SPLIT)
+        staged(log_of([click, shown]), SPLIT)

@@ -1,0 +1,113 @@
+"""Files of training batches.
+
+FOLDER/RUN/steps-FIRST-LAST-CLOCK-HASH.arrow    the batches of these steps of a run (see `streaming.kept.batch_format`),
+                                                the event time that the log was read up to, XXH3-64 of the content
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pyarrow as pa
+from xxhash import xxh3_64_hexdigest
+
+from recsys.errors import StateError
+from streaming.kept.batch_format import BatchFileWriter, BatchOrigin, KeptBatch, origin_of, read_batches
+from streaming.log.durable_files import replace, sync
+
+_NAME = re.compile(r"steps-(\d+)-(\d+)-(\d+)-([0-9a-f]{16})\.arrow")
+
+
+class BatchFile(NamedTuple):
+    """A file, as far as its name tells."""
+
+    first: int
+    last: int
+    clock: int
+    """The event time up to which the log was read for its last batch, ms."""
+    digest: str
+    path: Path
+
+    def batches(self) -> Iterator[KeptBatch]:
+        """Raises StateError when they are not what was written."""
+        return read_batches(self._data())
+
+    def origin(self) -> BatchOrigin:
+        """What the batches were made by. Raises StateError as `batches`."""
+        return origin_of(self._data())
+
+    def _data(self) -> pa.Buffer:
+        data = self.path.read_bytes()
+        if xxh3_64_hexdigest(data) != self.digest:
+            raise StateError(f"{self.path} is damaged: restore it from a copy, or replay the log instead")
+        return pa.py_buffer(data)
+
+
+class GrowingFile:
+    """Batches for one file, compressed in memory until it is written."""
+
+    def __init__(self, origin: BatchOrigin) -> None:
+        self._writer = BatchFileWriter(origin)
+        self._first: int | None = None
+        self._last = self._clock = 0
+
+    def __bool__(self) -> bool:
+        """Whether there is any batch."""
+        return self._first is not None
+
+    def add(self, kept: KeptBatch) -> None:
+        self._writer.add(kept)
+        self._first = kept.step if self._first is None else self._first
+        self._last, self._clock = kept.step, kept.batch.clock
+
+    def finish(self) -> EndedFile:
+        """There is a batch; none can be added any more."""
+        return EndedFile(self._first or 0, self._last, self._clock, self._writer.finish())
+
+
+class EndedFile(NamedTuple):
+    """A file that is to be written."""
+
+    first: int
+    last: int
+    clock: int
+    data: pa.Buffer
+
+    def write(self, folder: Path, *, durably: bool = True) -> Path:
+        """In one step, if it is to be durable. Raises OSError."""
+        name = f"steps-{self.first:012d}-{self.last:012d}-{self.clock}-{xxh3_64_hexdigest(self.data)}.arrow"
+        if durably:
+            replace(folder / name, self.data)
+        else:
+            (folder / name).write_bytes(self.data)
+        return folder / name
+
+
+def batch_files(run: Path) -> list[BatchFile]:
+    """The files of a run, in the order of their steps."""
+    found = ((_NAME.fullmatch(path.name), path) for path in run.iterdir())
+    return sorted(BatchFile(int(name[1]), int(name[2]), int(name[3]), name[4], path) for name, path in found if name)
+
+
+def rewrite(file: BatchFile, batches: Iterable[KeptBatch]) -> None:
+    """Put these batches, at least one, in the place of a file."""
+    new = GrowingFile(file.origin())
+    for kept in batches:
+        new.add(kept)
+    if new.finish().write(file.path.parent) != file.path:
+        file.path.unlink()
+        sync(file.path.parent)
+
+
+def remove_before(folder: Path, clock: int) -> None:
+    """Remove the files of all runs in `folder` whose last batch is older than this event time (ms)."""
+    for run in (path for path in folder.iterdir() if path.is_dir()):
+        files = batch_files(run)
+        old = [file for file in files if file.clock < clock]
+        for file in old:
+            file.path.unlink(missing_ok=True)
+        if files and len(old) == len(files):
+            run.rmdir()

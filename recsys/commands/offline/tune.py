@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from recsys.commands.options.iso_time import parse_time
 from recsys.commands.options.parts_of_log import read_log
 from recsys.commands.output.fit_tables import cells
 from recsys.commands.output.terminal import plain_column, plain_console, say
 from recsys.commands.stopping import STOPPED, stopping
+from recsys.config.schema import Config
 from recsys.errors import file_errors
 from recsys.evaluation.metrics import METRICS
+from recsys.fit.parts import Parts
 from recsys.fit.tuning.progress_plot import progress_plot
+from recsys.fit.tuning.ray_fits import ray_fits
 from recsys.fit.tuning.settings_text import settings_text
+from recsys.fit.tuning.trial_fit import Fits, FitsHere
 from recsys.fit.tuning.tune_result import TuneResult
 from recsys.fit.tuning.tuning import Tuning
 
@@ -30,13 +37,17 @@ def run(path: Path, *, until: str | None, out: Path) -> None:
     if tuning.ended:
         say(console, f"Resumed after {tuning.ended} of {tuning.trials} trials.")
     columns = plain_column("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
-    with stopping() as stop, Bar(*columns, console=console, transient=True) as bar:
+    with (
+        _fits(path, config, parts, until, out) as fits,
+        stopping() as stop,  # after Ray has started, which takes SIGTERM for itself
+        Bar(*columns, console=console, transient=True) as bar,
+    ):
         task = bar.add_task("", total=tuning.trials)
 
         def report(model: str, trial: int) -> None:
             bar.update(task, completed=tuning.ended, description=f"{model}, trial {trial + 1}")
 
-        ended = tuning.run(stop, report)
+        ended = tuning.run(stop, report, fits)
     if not ended:
         say(console, f"Stopped after {tuning.ended} of {tuning.trials} trials. Run it again to go on from here.")
         sys.exit(STOPPED)
@@ -45,6 +56,16 @@ def run(path: Path, *, until: str | None, out: Path) -> None:
         _write(result, out)
     console.print(_table(result))
     say(console, f"Settings to put into {path}: {out / 'best-MODEL.toml'}. Trials: {out / 'tune.svg'}")
+
+
+@contextmanager
+def _fits(path: Path, config: Config, parts: Parts, until: str | None, out: Path) -> Iterator[Fits]:
+    """Where trials are fitted: here, or in as many processes as `[tune] workers` says."""
+    if config.tune.workers == 1:
+        yield FitsHere(config, parts, out / "trial")
+        return
+    with ray_fits(path, parse_time(until, "--until") if until else None, out, config.tune.workers) as fits:
+        yield fits
 
 
 def _write(result: TuneResult, out: Path) -> None:

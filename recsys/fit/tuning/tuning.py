@@ -1,14 +1,13 @@
 """A search for settings by the tree-structured Parzen estimator (Bergstra et al., NeurIPS 2011), as Optuna has it.
 
 Every model gets the same number of trials, each a fit of its own with the same parts, epochs and seed. What is tried
-next depends on the seed, the number of the trial and the results before it alone, so that a search that was killed goes
-on from its journal to the same result.
+next depends on the seed, the number of the trial and the results of the rounds before it alone (a round is what is
+fitted at once), so that a search that was killed goes on from its journal to the same result.
 """
 
 from __future__ import annotations
 
 import json
-import shutil
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -22,14 +21,12 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.study import StudyDirection
 from optuna.trial import FrozenTrial, TrialState
 
-from recsys import wiring
 from recsys.config.schema import Config
 from recsys.errors import InvalidValueError
 from recsys.evaluation.result_settings import goes_on, settings_of
-from recsys.fit.fit import Fit, best_checkpoints, load_best
 from recsys.fit.parts import Parts
-from recsys.fit.scoring import figures
-from recsys.fit.tuning.space import check, suggest, tried_with, with_values
+from recsys.fit.tuning.space import check, suggest, tried_with
+from recsys.fit.tuning.trial_fit import Begun, Fits, FitsHere
 from recsys.fit.tuning.tune_result import TrialResult, TuneResult
 
 JOURNAL = "trials.journal"
@@ -58,15 +55,27 @@ class Tuning:
     def ended(self) -> int:
         return sum(len(_ended(study)) for study in self._studies.values())
 
-    def run(self, stop: threading.Event, report: Callable[[str, int], None] = lambda _model, _trial: None) -> bool:
+    def run(
+        self,
+        stop: threading.Event,
+        report: Callable[[str, int], None] = lambda _model, _trial: None,
+        fits: Fits | None = None,
+    ) -> bool:
         """Run the trials that are left; False if `stop` was set before the last ended. Models take turns.
 
-        `report` is called with the model and the number of each trial that begins.
+        `report` is called with the model and the number of each trial that begins. The trials that `fits` has at once
+        are a round, all begun before one of them is fitted.
         """
-        while self.ended < self.trials:
-            model = min(self.models, key=lambda name: len(_ended(self._studies[name])))
-            report(model, len(_ended(self._studies[model])))
-            if not self._trial(model, stop):
+        fits = fits or FitsHere(self._config, self._parts, self._folder / "trial")
+        while left := self._round(fits.at_once):
+            begun = [self._begun(*one) for one in left]
+            for one in begun:
+                report(one.model, one.number)
+            ended = 0
+            for one, result in fits.results(begun, stop):
+                self._tell(one, result)
+                ended += 1
+            if ended < len(begun):
                 return False
         return True
 
@@ -100,44 +109,33 @@ class Tuning:
 
     def _settings(self, *, stated: bool = False) -> dict[str, Any]:
         """What trials can be compared under; the number of trials may grow."""
-        tune = self._config.tune.model_dump(mode="json", exclude={"trials", "models"}, exclude_defaults=stated)
+        tune = self._config.tune.model_dump(
+            mode="json", exclude={"trials", "models", "workers"}, exclude_defaults=stated
+        )
         return settings_of(self._config, "fit", stated=stated) | {"tune": tune, "parts": self._parts.rows}
 
-    def _trial(self, model: str, stop: threading.Event) -> bool:
-        """Run the next trial, or again one that was begun; False if `stop` was set before its end."""
+    def _round(self, size: int) -> list[tuple[str, int]]:
+        """The trials without a result, by model and number, of the first round of `size` that has any."""
+        order = [(model, number) for number in range(self._config.tune.trials) for model in self.models]
+        known = {(model, trial.number) for model, study in self._studies.items() for trial in _ended(study)}
+        rounds = (order[start : start + size] for start in range(0, len(order), size))
+        return next((left for one in rounds if (left := [trial for trial in one if trial not in known])), [])
+
+    def _begun(self, model: str, number: int) -> Begun:
+        """The trial, new or begun before the search was interrupted."""
         study = self._studies[model]
-        trial = self._begun(study)
-        values = suggest(trial, self._config, tried_with(self._config, model))
-        result = self._fit(with_values(self._config, model, values), values, stop)
-        if result is None:
-            return False
-        trial.set_user_attr(_RESULT, msgspec.to_builtins(result))
-        worst = _WORST[self._config.fit.metric]
-        study.tell(trial, worst if result.figure is None else result.figure)
-        return True
-
-    def _begun(self, study: optuna.Study) -> optuna.Trial:
-        left = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
-        if left:
-            return optuna.Trial(study, left[0]._trial_id)
-        number = len(study.get_trials(deepcopy=False))
         study.sampler = TPESampler(seed=(self._config.training.seed + number) % 2**32)
-        return study.ask()
+        running = study.get_trials(deepcopy=False, states=(TrialState.RUNNING,))
+        left = [optuna.Trial(study, trial._trial_id) for trial in running if trial.number == number]
+        trial = left[0] if left else study.ask()
+        return Begun(model, number, suggest(trial, self._config, tried_with(self._config, model)))
 
-    def _fit(self, config: Config, values: dict[str, Any], stop: threading.Event) -> TrialResult | None:
-        folder = self._folder / "trial"
-        shutil.rmtree(folder, ignore_errors=True)
-        learner = wiring.learner(config)
-        try:
-            fitted = Fit(config, learner, self._parts, folder).run(stop)
-            if fitted is None:
-                return None
-            load_best(learner, best_checkpoints(folder))
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-        validation = fitted.epochs[fitted.best].validation
-        figure = validation[learner.tasks[0]][config.fit.metric]
-        return TrialResult(values, len(fitted.epochs), figure, validation, figures(learner, self._parts.test))
+    def _tell(self, begun: Begun, result: TrialResult) -> None:
+        study = self._studies[begun.model]
+        trial = study.get_trials(deepcopy=False)[begun.number]
+        self._storage.set_trial_user_attr(trial._trial_id, _RESULT, msgspec.to_builtins(result))
+        worst = _WORST[self._config.fit.metric]
+        study.tell(begun.number, worst if result.figure is None else result.figure)
 
 
 def _ended(study: optuna.Study) -> list[FrozenTrial]:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from xml.etree import ElementTree
@@ -19,6 +21,7 @@ from recsys.config.schema import Config
 from recsys.errors import ConfigError, InvalidValueError
 from recsys.fit.fit import Fit
 from recsys.fit.parts import Parts, read_parts
+from recsys.fit.tuning.trial_fit import FitsHere
 from recsys.fit.tuning.tuning import JOURNAL, Tuning
 from tests.recsys.fit.conftest import CONFIG
 
@@ -52,11 +55,13 @@ def parts(config: Config) -> Parts:
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(("at_once", "fit_killed"), [(1, 3), (2, 4)])
 def test_a_killed_search_goes_on_to_the_same_result(
-    config: Config, parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: Config, parts: Parts, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at_once: int, fit_killed: int
 ) -> None:
+    fits = FitsHere(config, parts, tmp_path / "trial", at_once)
     whole = Tuning(config, parts, tmp_path / "whole")
-    assert whole.run(threading.Event())
+    assert whole.run(threading.Event(), fits=fits)
     expected = whole.result()
     assert {model: len(trials) for model, trials in expected.trials.items()} == {"fm": 2, "lr": 2}
     for model, trials in expected.trials.items():
@@ -69,18 +74,68 @@ def test_a_killed_search_goes_on_to_the_same_result(
 
     def killed(fit: Fit, *arguments: object) -> object:
         begun.append(fit)
-        if len(begun) == 3:
+        if len(begun) == fit_killed:
             raise KeyboardInterrupt
         return run(fit, *arguments)  # type: ignore[arg-type]
 
     monkeypatch.setattr(Fit, "run", killed)
     with pytest.raises(KeyboardInterrupt):
-        Tuning(config, parts, tmp_path / "killed").run(threading.Event())
+        Tuning(config, parts, tmp_path / "killed").run(threading.Event(), fits=fits)
     again = Tuning(config, parts, tmp_path / "killed")
-    assert again.ended == 2
-    assert again.run(threading.Event())
+    assert again.ended == fit_killed - 1
+    assert again.run(threading.Event(), fits=fits)
     assert again.result().to_json() == expected.to_json()
     assert len(begun) == 5
+
+
+BY_RAY = """
+import psutil, sys, threading
+from contextlib import closing
+from pathlib import Path
+from recsys import wiring
+from recsys.config.file import load
+from recsys.errors import WorkerError
+from recsys.fit.parts import read_parts
+from recsys.fit.tuning.ray_fits import ray_fits
+from recsys.fit.tuning.tuning import Tuning
+
+path, out = map(Path, sys.argv[1:])
+config = load(path)
+with closing(wiring.event_log(config)) as log:
+    parts = read_parts(config, log)
+stop = threading.Event()
+with ray_fits(path, None, out, 2) as fits:
+    assert Tuning(config, parts, out).run(stop, fits=fits)
+    processes = psutil.Process().children(recursive=True)
+    open_ = [at for one in processes for at in one.net_connections("tcp") if at.status == psutil.CONN_LISTEN]
+    assert open_ and {at.laddr.ip for at in open_} <= {"127.0.0.1", "::1", "::ffff:127.0.0.1"}, open_
+    fitting = [one for one in processes if one.cmdline()[:1] == ["ray::TrialProcess"]]
+    assert len(fitting) == 2
+    fitting[0].kill()
+    more = config.model_copy(update={"tune": config.tune.model_copy(update={"trials": 3})})
+    try:
+        Tuning(more, parts, out).run(stop, fits=fits)
+    except WorkerError as error:
+        print(error)
+"""
+
+
+@pytest.mark.slow
+def test_processes_of_ray_on_loopback_come_to_what_one_does(
+    path: Path, config: Config, parts: Parts, tmp_path: Path
+) -> None:
+    """And a process that is killed ends the command, not the search."""
+    out = tmp_path / "out"
+    done = subprocess.run(
+        [sys.executable, "-c", BY_RAY, str(path), str(out)], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "a process that was fitting has ended" in done.stdout
+    assert [file.name for file in out.iterdir() if JOURNAL not in file.name] == []
+    here = Tuning(config, parts, tmp_path / "here")
+    assert here.run(threading.Event(), fits=FitsHere(config, parts, tmp_path / "trial", at_once=2))
+    found = Tuning(config, parts, out).result()
+    assert {model: trials[:2] for model, trials in found.trials.items()} == here.result().trials
 
 
 def test_it_stops_when_asked_and_leaves_no_checkpoints(config: Config, parts: Parts, tmp_path: Path) -> None:

@@ -39,6 +39,8 @@ class TuneSection(Section):
 
     trials: Count = 20
     """For each model."""
+    workers: Count = 1
+    """Processes, started by Ray on this machine, that fit a trial each."""
     models: list[str] = []
     """Empty: the configured one alone."""
     settings: dict[str, Range | Choices] = {

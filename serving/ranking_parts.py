@@ -11,6 +11,7 @@ from serving.event_writer import EventWriter
 from serving.process_settings import Settings
 from serving.ranking.boost import Boosts
 from serving.ranking.diversity import Diversity
+from serving.ranking.group_scores import GroupScores
 from serving.ranking.mean_logits import MeanLogits
 from serving.ranking.named_exploration import exploration
 from serving.ranking.popularity import PopularityScores
@@ -56,7 +57,7 @@ def ranker(settings: Settings, replica: Replica, deadline: float) -> Ranker:
         PopularityScores(replica.catalog),
         exploration(settings.exploration, settings.temperature, settings.epsilon),
         deadline,
-        TaskScore(settings.score),
+        GroupScores(TaskScore(settings.score), settings.score_by, settings.scores),
         Boosts(settings.boosts, replica.entities),
         settings.seed,
         Diversity(settings.diversity_by, settings.diversity) if settings.diversity_by else None,

@@ -99,6 +99,10 @@ class ServingSettings:
     """Share of the requests with more candidates of which the model scores all, which measures what is lost."""
     score: Mapping[str, float] = field(default_factory=lambda: {"click": 1.0})
     """Items are ranked by the sum of these weights times the probabilities of the tasks that they belong to."""
+    score_by: str = ""
+    """The feature of users, such as `request.plan`, by whose values `scores` are; empty: all have `score`."""
+    scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+    """Instead of `score`, by the value of that feature; users with another one, or none, have `score`."""
     boosts: list[Boost] = field(default_factory=list)
     """What raises or lowers the scores of items with a value of a feature."""
     deadline: Annotated[Duration, Field(gt=0)] = 200
@@ -142,6 +146,7 @@ class ServingSettings:
         for boost in self.boosts:
             if not boost.changes:
                 raise InvalidValueError(f"boosts: that of {boost.feature} has no effect: write times, or plus")
+        self._check_groups()
         self._check_diversity()
         self._check_prerank()
         if self.precision == "bfloat16" and self.engine in ("onnxruntime", "numba"):
@@ -177,6 +182,18 @@ class ServingSettings:
     def available_times(self) -> tuple[str, str]:
         """The names that events have both features under."""
         return self.available_from.removeprefix("item."), self.available_until.removeprefix("item.")
+
+    def _check_groups(self) -> None:
+        if bool(self.score_by) != bool(self.scores):
+            one, other = ("score_by", "scores") if self.score_by else ("scores", "score_by")
+            raise InvalidValueError(f"{one}: has no effect without {other}; set both, or delete it")
+        if self.score_by and not re.fullmatch(r"request\.\w+", self.score_by):
+            raise InvalidValueError(
+                f'score_by: {self.score_by!r} is no feature of users; write "request.plan", or another'
+            )
+        for value, weights in self.scores.items():
+            if not any(weights.values()):
+                raise InvalidValueError(f"scores: all weights of {value!r} are 0, so all items would rank alike")
 
     def _check_diversity(self) -> None:
         if self.diversity_by:

@@ -26,7 +26,7 @@ from recsys.evaluation.replay.report import replay_report
 from recsys.training.trainer import Trainer
 from serving.assembly import build as build_app
 from serving.model.scorer import load_scorer
-from streaming.events.schema import Event, Impression, Interaction
+from streaming.events.schema import Event, Impression, Interaction, UserUpdate
 from streaming.ingest.codec import encode_events
 from streaming.log.memory_log import MemoryLog
 from tests.projects import project
@@ -67,7 +67,7 @@ BAIT, GOOD = "bait", "good"
 
 def events() -> list[Event]:
     rng = np.random.default_rng(5)
-    made: list[Event] = []
+    made: list[Event] = [UserUpdate(time=START, user="on trial", features={"plan": "trial"})]
     for number in range(COUNT):
         time, id_ = START + 10_000 * number, f"n{number}"
         made.append(Impression(id=id_, time=time, user=f"u{rng.integers(9)}", items=[BAIT, GOOD, "dull"]))
@@ -125,6 +125,26 @@ def test_arms_rank_by_scores_of_their_own(config: Config, trainer: Trainer) -> N
             answer: dict[str, Any] = http.post("/v1/rank", json=asked).raise_for_status().json()
             first.setdefault(answer["arm"], set()).add(order(answer)[0])
     assert first == {"clicks": {BAIT}, "buys": {GOOD}}
+
+
+def test_groups_of_users_have_scores_of_their_own(config: Config, trainer: Trainer) -> None:
+    """By the request's feature, else by the user's latest; what told the group is logged with the list."""
+    assert trainer.learner.tasks == ("click", "buy")
+    groups = {"trial": {"click": 1.0, "buy": 5.0}, "7": {"buy": -1.0}}
+    serving = replace(config.serving, score={"click": 1.0}, score_by="request.plan", scores=groups)
+
+    def first(user: str, features: dict[str, Any]) -> tuple[str, Any]:
+        asked = {"user": user, "items": ["dull", GOOD, BAIT], "features": features, "log": False}
+        answer: dict[str, Any] = http.post("/v1/rank", json=asked).raise_for_status().json()
+        assert answer["degraded"] == []
+        return order(answer)[0], answer["event"]["features"].get("plan")
+
+    with server(config.model_copy(update={"serving": serving})) as http:
+        assert first("u1", {}) == (BAIT, None)
+        assert first("u1", {"plan": "gold"}) == (BAIT, "gold")
+        assert first("u1", {"plan": "trial"}) == (GOOD, "trial")
+        assert first("on trial", {}) == (GOOD, "trial")
+        assert first("on trial", {"plan": 7}) == ("dull", 7)
 
 
 def order(answer: dict[str, Any]) -> list[str]:

@@ -65,6 +65,7 @@ class AllSections(Section):
                 raise error_at(("tasks", number, "name"), f"{task.name!r} is the name of {owner}; choose another")
             known.append(task.name)
         scores: list[tuple[tuple[int | str, ...], Mapping[str, float]]] = [(("serving", "score"), self.serving.score)]
+        scores += [(("serving", "scores", value), weights) for value, weights in self.serving.scores.items()]
         for number, experiment in enumerate(self.experiments):
             scores += [
                 (("experiments", number, "arms", n, "score"), arm.score) for n, arm in enumerate(experiment.arms)

@@ -64,10 +64,10 @@ class RescoredLists:
     """Scores impressions again, with their features as logged and the rows and graphs of `models`, and counts outcomes.
 
     A list that a version of one name has ranked is scored with every model of that version, so with a frozen copy, too.
-    `score` gives what the arm of an experiment ranks by.
+    `score` gives what a list was ranked by.
     """
 
-    def __init__(self, models: Sequence[PublishedModel], score: Callable[[str, str], TaskScore]) -> None:
+    def __init__(self, models: Sequence[PublishedModel], score: Callable[[Impression], TaskScore]) -> None:
         self._score = score
         self._of_version: dict[str, list[PublishedModel]] = defaultdict(list)
         for one in models:
@@ -126,7 +126,7 @@ class RescoredLists:
         embedded = model.embed(encoded)
         if not embedded.complete:
             raise RowsUnavailableError(f"Redis does not give rows of model {model.name!r}: is it running?")
-        score, tasks = self._score(shown.experiment, shown.arm), model.artefact.tasks
+        score, tasks = self._score(shown), model.artefact.tasks
         scores_K = score.of(np.asarray(model.score(encoded, embedded), np.float64), tasks)
         if np.array_equal(scores_K, np.array(shown.scores, np.float64)):
             return 0.0

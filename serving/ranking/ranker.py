@@ -18,6 +18,7 @@ from serving.model.loaded_model import LoadedModel, Models
 from serving.ranking.boost import Boosts
 from serving.ranking.diversity import Diversity
 from serving.ranking.exploration import Exploration, Floats, Positions
+from serving.ranking.group_scores import GroupScores
 from serving.ranking.popularity import PopularityScores
 from serving.ranking.preranker import Preranker, Selection
 from serving.ranking.query import ItemFeatures, Query, columns_of
@@ -46,9 +47,9 @@ class LoggedRanking:
 class Ranker:
     """Ranks with the arm's model, or by popularity if the model cannot score.
 
-    A model's score of an item is `score` of its probabilities, or that of the user's arm. `boosts` raise or lower it.
-    `exploration` orders the items by that, or by draws of its `posterior`, and `diversity`, if any, varies those that
-    are shown. With a `preranker` the model scores what that leaves.
+    A model's score of an item is `score` of its probabilities: that of the user's group, or of the user's arm. `boosts`
+    raise or lower it. `exploration` orders the items by that, or by draws of its `posterior`, and `diversity`, if any,
+    varies those that are shown. With a `preranker` the model scores what that leaves.
 
     Reasons in `degraded`: `no_model` (nothing published yet), `rows` (Redis unavailable, ids that are not cached read
     as unknown), `features` (Redis unavailable, latest ones may be missing; or one is of the wrong kind), `scorer` (the
@@ -64,7 +65,7 @@ class Ranker:
         popularity: PopularityScores,
         exploration: Exploration,
         deadline: float,
-        score: TaskScore,
+        score: TaskScore | GroupScores,
         boosts: Boosts,
         seed: int | None = None,
         diversity: Diversity | None = None,
@@ -76,7 +77,7 @@ class Ranker:
         self._popularity = popularity
         self._exploration = exploration
         self._deadline = deadline
-        self._score = score
+        self._scores = score if isinstance(score, GroupScores) else GroupScores(score)
         self._boosts = boosts
         self._diversity = diversity
         self._preranker = preranker
@@ -107,7 +108,8 @@ class Ranker:
 
     def _by_model(self, query: Query, model: LoadedModel, trace: Trace) -> LoggedRanking:
         tasks = model.artefact.tasks
-        score = TaskScore(query.arm.score) if query.arm.score else self._score
+        query = self._with_group(query, trace)
+        score = TaskScore(query.arm.score) if query.arm.score else self._scores.of(query.features)
         if score.tasks.isdisjoint(tasks):
             raise _CannotScoreError("tasks")
         if not score.tasks.issubset(tasks):
@@ -146,6 +148,16 @@ class Ranker:
             return ranking
         with trace.stage("explain"):
             return replace(ranking, explanation=model.explain(encoded, embedded, order_K.tolist()))
+
+    def _with_group(self, query: Query, trace: Trace) -> Query:
+        """The query with the feature that tells the user's group, the latest where none is given: it is logged, too."""
+        name = self._scores.feature
+        if not name or name in query.features:
+            return query
+        latest, fresh = self._entities.user(query.user)
+        if not fresh:
+            trace.degraded.append("features")
+        return replace(query, features=query.features | {name: latest[name]}) if name in latest else query
 
     def _selected(self, query: Query, model: LoadedModel, trace: Trace) -> Selection | None:
         if self._preranker is None:
@@ -197,7 +209,7 @@ class Ranker:
         counted, of_items, counted_fresh = counted_features(model, query.user, query.items, query.time)
         features, fresh = request_features(model, self._entities, query.user, counted | query.features)
         items, items_fresh = self._item_features(query, model, of_items | query.item_features)
-        if not (fresh and items_fresh and counted_fresh):
+        if not (fresh and items_fresh and counted_fresh) and "features" not in trace.degraded:
             trace.degraded.append("features")
         return features, items
 

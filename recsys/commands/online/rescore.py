@@ -19,10 +19,12 @@ from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.errors import RedisServerError
 from recsys.evaluation.rescored_lists import Outcome, PublishedModel, RescoredLists, Tally, explained
+from serving.ranking.group_scores import GroupScores
 from serving.ranking.task_score import TaskScore
 from serving.replication.connection.redis_client import RedisClient
 from serving.replication.shared_reads import served
 from serving.replication.trainer_status import ROWS_CHANGED
+from streaming.events.schema import Impression
 from streaming.log.event_log import read_partitions
 
 
@@ -71,16 +73,17 @@ def _changed(client: RedisClient, name: str) -> int | None:
     return None if status is None else status.status.get(ROWS_CHANGED)
 
 
-def _scores(config: Config) -> Callable[[str, str], TaskScore]:
-    """What the arm of an experiment ranks by."""
-    usual = TaskScore(config.serving.score)
+def _scores(config: Config) -> Callable[[Impression], TaskScore]:
+    """What the arm of a list ranks by, or the group of its user."""
+    serving = config.serving
+    usual = GroupScores(TaskScore(serving.score), serving.score_by, serving.scores)
     own = {
         (experiment.name, arm.name): TaskScore(arm.score)
         for experiment in config.experiments
         for arm in experiment.arms
         if arm.score
     }
-    return lambda experiment, arm: own.get((experiment, arm), usual)
+    return lambda shown: own.get((shown.experiment, shown.arm)) or usual.of(shown.features)
 
 
 def _table(tallies: dict[Outcome, Tally]) -> Table:

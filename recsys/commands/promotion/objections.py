@@ -19,7 +19,8 @@ def objections(
 ) -> Iterator[str]:
     """Sentences, each with a remedy; `now` is in seconds since the epoch."""
     yield from of_trainer(candidate.model, status, now)
-    tasks = set(config.serving.score) - set(candidate.artefact.tasks)
+    ranked_by = set(config.serving.score).union(*config.serving.scores.values())
+    tasks = ranked_by - set(candidate.artefact.tasks)
     if tasks:
         yield (
             f"{candidate.model!r} does not predict {', '.join(sorted(tasks))}, which [serving] score ranks by: train "

@@ -49,6 +49,9 @@ def test_the_template_is_exactly_the_defaults() -> None:
     assert load(TEMPLATE) == Config().rooted(TEMPLATE.parent)
 
 
+GROUPS = "[serving]\nscore_by = 'request.plan'\n"
+
+
 def blocks(text: str) -> Iterator[tuple[str, dict[str, Any]]]:
     """The tables of a template, with the settings that stand in comments as if they were set."""
     setting = re.compile(r"^# (?=\[|\w+ = |  \{|\])")
@@ -222,6 +225,10 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
             "arm 'a': score: there is no task 'buy'; the tasks are click",
         ),
         ("[serving]\nscore = { click = 0.0 }\n", "line 2: serving.score: all weights are 0"),
+        ("[serving]\nscore_by = 'request.plan'\n", "line 2: serving.score_by: has no effect without scores"),
+        (f"{GROUPS}scores = {{ gold = {{ buy = 2.0 }} }}\n", "line 3: serving.scores.gold: there is no task 'buy'"),
+        (f"{GROUPS}scores = {{ gold = {{ click = 0.0 }} }}\n", "line 3: serving.scores: all weights of 'gold' are 0"),
+        ("[serving]\nscore_by = 'plan'\nscores = { a = { click = 2.0 } }\n", 'write "request.plan", or another'),
         ("[serving]\nscore = { click = nan }\n", "line 2: serving.score.click: "),
         ("[[features.fields]]\nname='a'\nsource='usr'\n", "line 1: features.fields, field 'a': source 'usr'"),
         ("[[features.fields]]\nname='a'\nsource='user'\n", "line 1: features: no field reads the item"),
@@ -233,7 +240,7 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
         ("[model]\nlayrs = 4\n", "line 2: model.layrs: model 'autoint' has no such option; did you mean `layers`?"),
         (
             "\n[model]\nname = 'autoin'\n",
-            "line 3: model.name: unknown model 'autoin'; choose one of autoint, fm, lr, dcn, finalmlp, mmoe",
+            "line 3: model.name: unknown model 'autoin'; choose one of autoint, fm, lr, dcn, finalmlp, mmoe, gated",
         ),
         ("[model]\nname = 'fm'\nmlp = [8, 0]\n", "line 3: model.mlp, value 2: must be greater than or equal to 1"),
         ("[model]\ndropout = 1.0\n", "line 2: model.dropout: must be less than 1, not 1.0"),

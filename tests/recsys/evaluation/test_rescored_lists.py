@@ -54,7 +54,7 @@ CLICKS = TaskScore({"click": 1.0})
 
 
 def outcome(
-    impression: Impression, *models: PublishedModel, score: Callable[[str, str], TaskScore] = lambda _, __: CLICKS
+    impression: Impression, *models: PublishedModel, score: Callable[[Impression], TaskScore] = lambda _: CLICKS
 ) -> Outcome:
     lists = RescoredLists(models, score)
     lists.take(encode_events([impression, Interaction(impression.time, "n", "a")]))
@@ -71,7 +71,7 @@ def test_scores_of_the_same_rows_and_graph_are_equal_by_every_bit() -> None:
     priced = shown(item_features={"price": [0.3, 0.3]}, scores=scores(NOW, 0.3))
     assert outcome(priced, LIVE) == "equal"
     half = shown(experiment="ab", arm="half", scores=[0.5 * one for one in scores(NOW)])
-    assert outcome(half, LIVE, score=lambda _, arm: TaskScore({"click": {"half": 0.5}[arm]})) == "equal"
+    assert outcome(half, LIVE, score=lambda shown: TaskScore({"click": {"half": 0.5}[shown.arm]})) == "equal"
 
 
 def test_the_copy_of_a_version_stands_for_it() -> None:
@@ -93,7 +93,7 @@ def test_rows_may_have_changed_since() -> None:
 
 
 def test_rows_that_change_while_lists_are_scored_explain_those_of_their_model() -> None:
-    lists = RescoredLists([LIVE, COPY], lambda _, __: CLICKS)
+    lists = RescoredLists([LIVE, COPY], lambda _: CLICKS)
     other = scores(BEFORE)
     lists.take(encode_events([shown(scores=other), shown(id="m", scores=other, model="kept@step-1"), shown(id="l")]))
     assert {outcome: one.lists for outcome, one in lists.tallies.items()} == {"unexplained": 2, "equal": 1}
@@ -135,7 +135,7 @@ def test_last_bits_are_told_from_other_scores() -> None:
 
 
 def test_lists_before_the_time_are_left_out() -> None:
-    lists = RescoredLists([LIVE], lambda _, __: CLICKS)
+    lists = RescoredLists([LIVE], lambda _: CLICKS)
     lists.take(encode_events([shown(time=10), shown(id="m", time=11)]), since=11)
     assert {outcome: one.lists for outcome, one in lists.tallies.items()} == {"equal": 1}
 
@@ -148,4 +148,4 @@ def test_without_rows_nothing_is_said() -> None:
     cache = RowCache(Gone({"item": 4, "hour": 4}), 100)
     gone = LoadedModel("online", artefact(spec=SPEC), SumScorer(), cache, 0.0, Encoder(SPEC))
     with pytest.raises(RowsUnavailableError, match="is it running"):
-        RescoredLists([PublishedModel(gone, 0)], lambda _, __: CLICKS).take(encode_events([shown()]))
+        RescoredLists([PublishedModel(gone, 0)], lambda _: CLICKS).take(encode_events([shown()]))

@@ -4,17 +4,27 @@ from __future__ import annotations
 
 import csv
 import os
+import re
 import signal
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from itertools import islice
 from pathlib import Path
 
 import pytest
 
+from recsys import wiring
 from recsys.commands.demo import command as demo
 from recsys.commands.output.terminal import plain_console
-from recsys.config.file import load
+from recsys.config.file import load, parse
+from recsys.config.sections.learning.models import SECTIONS
+from recsys.datasets.movielens import movielens_small
 from recsys.datasets.registry import EXAMPLES
 from recsys.errors import InvalidValueError
 from recsys.evaluation.replay.replay_result import ReplayResult
+from serving.api.messages.schemas import RankRequest
+from serving.replication.embedded_redis import EmbeddedRedis
 from tests.projects import share_graphs
 
 SOURCE = EXAMPLES / "ml-latest-small"
@@ -95,6 +105,43 @@ def test_the_ranking_changes_and_the_replay_is_written(
     assert found.counts["positives_scored"] > 100
     for name in ("serve.log", "train.log"):
         assert "Traceback" not in (folder / name).read_text()
+
+
+@pytest.fixture(scope="module")
+def ratings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demo's configuration beside a log of its first ratings; Redis runs there."""
+    path = demo._prepare(tmp_path_factory.mktemp("models"))
+    first = islice(movielens_small(SOURCE), 1)
+    with closing(wiring.event_log(load(path))) as log:
+        for batch in first:
+            log.append(batch.slice(0, 3000))
+    return path
+
+
+@pytest.fixture(scope="module")
+def running_redis(ratings: Path) -> Iterator[None]:
+    with EmbeddedRedis(load(ratings).redis.folder):
+        yield
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("running_redis")
+@pytest.mark.parametrize("name", SECTIONS)
+def test_its_settings_train_and_serve_with_every_model(name: str, ratings: Path, graphs: Path) -> None:
+    text = re.sub(r"\[model\]\n(.+\n)+", f'[model]\nname = "{name}"\n', ratings.read_text("utf-8"))
+    text = text.replace('checkpoints = "checkpoints"', f'publish_as = "{name}"\ncheckpoints = "of-{name}"')
+    arm = f'[[experiments]]\nname = "one"\narms = [{{ name = "only", model = "{name}" }}]\n'
+    config = parse(text.partition("[[experiments]]")[0] + arm, ratings)
+    share_graphs(config.training.checkpoints, graphs)
+    with wiring.trainer(config, publish=True) as trainer:
+        trainer.run(follow=False, stop=threading.Event())
+        assert type(trainer.learner.model.config) is SECTIONS[name]
+        assert trainer.learner.steps > 0
+    with closing(wiring.local_ranking(config)) as ranking:
+        answer = ranking.rank(RankRequest(user="1", items=["31", "1029", "1061", "1129"]))
+    assert answer.degraded == ()
+    assert answer.shown.model.startswith(f"{name}@")
+    assert len({round(score, 6) for score in answer.shown.scores}) > 1
 
 
 def test_without_the_source_tree_it_says_where_to_run(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 from collections import Counter
 from functools import cache
@@ -12,12 +13,19 @@ import pytest
 
 from recsys.cli import main
 from recsys.config.schema import Config
+from recsys.config.sections.learning.models import SECTIONS
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("streaming", "embedding", "serving", "recsys")
 FOLDERS = (*PACKAGES, "tests", "benchmarks", "docs", "examples", "deploy")
 PAGES = sorted(
-    [*ROOT.glob("docs/*.md"), *ROOT.glob("docs/adr/*.md"), ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
+    [
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("docs/models/*.md"),
+        *ROOT.glob("docs/adr/*.md"),
+        ROOT / "README.md",
+        ROOT / "CONTRIBUTING.md",
+    ]
     + [page for package in PACKAGES for page in (ROOT / package).glob("README.md")]
 )
 CURRENT = [page for page in PAGES if page.parent.name != "adr"]  # a decision names things as they were at its time
@@ -136,13 +144,23 @@ def test_every_class_exists(page: Path) -> None:
 def test_every_setting_exists(page: Path) -> None:
     """Where a page says `[section] setting`."""
     config = Config()
-    found = re.findall(r"`\[(\w+)\](?: (\w+))?", page.read_text("utf-8"))
+    found = re.findall(r"`\[([a-z]\w*)\](?: (\w+))?", page.read_text("utf-8"))
     missing = [
         (section, name)
         for section, name in found
         if not hasattr(config, section) or (name and not hasattr(getattr(config, section), name))
     ]
     assert missing == []
+
+
+@pytest.mark.parametrize("name", SECTIONS)
+def test_every_model_has_a_page_with_its_settings(name: str) -> None:
+    """As the configuration has them by default."""
+    page = (ROOT / f"docs/models/{name}.md").read_text("utf-8")
+    said = dict(re.findall(r"^\| `(\w+)` \| `([^`]+)` \|", page, re.MULTILINE))
+    options = SECTIONS[name].model_validate({}).model_dump(mode="json", exclude={"name"})
+    assert {option: json.loads(value) for option, value in said.items()} == options
+    assert re.findall(r"^## (.*)", page, re.MULTILINE)[:3] == ["Settings", "Where paper and code differ", "When"]
 
 
 @pytest.mark.parametrize("page", CURRENT, ids=named)

@@ -102,6 +102,20 @@ def histories(data: Path, seeds: int, out: Path) -> None:
 
 
 @_table(3)
+def gated(data: Path, seeds: int, out: Path) -> None:
+    """What gates for each row are worth.
+
+    On MovieLens 1M by time: a DeepFM with and without them, and one that is as large.
+
+    DATA is the folder with ratings.dat, users.dat and movies.dat. A fit that was interrupted goes on from where it
+    was.
+    """
+    from recsys.commands.offline.reproduce import gated as run
+
+    run(data, seeds=seeds, out=out)
+
+
+@_table(3)
 def unified(data: Path, seeds: int, out: Path) -> None:
     """Shared rows on MovieLens 1M.
 
@@ -193,6 +207,19 @@ def next_click(data: Path, seeds: int, out: Path) -> None:
     a minute or two of a core; what is done is kept when it is interrupted.
     """
     from recsys.commands.offline.reproduce import next_click as run
+
+    run(data, seeds=seeds, out=out)
+
+
+@_table(3)
+def returns(data: Path, seeds: int, out: Path) -> None:
+    """Clicks against returns on Globo.com news.
+
+    One model of two tasks, what is clicked now and who is back the next day: first articles by several weights of both.
+
+    DATA is the folder with clicks.parquet.
+    """
+    from recsys.commands.offline.reproduce import returns as run
 
     run(data, seeds=seeds, out=out)
 

@@ -13,6 +13,7 @@ from recsys.models.base import RankingModel
 from recsys.models.dcn import CrossNetwork
 from recsys.models.finalmlp import FinalMlp
 from recsys.models.fm import FactorizationMachine
+from recsys.models.gated import GatedModel
 from recsys.models.lr import LogisticRegression
 from recsys.models.mmoe import MixtureOfExperts
 from streaming.encode.feature_spec import PooledHistory
@@ -24,6 +25,7 @@ MODELS: tuple[type[RankingModel], ...] = (
     CrossNetwork,
     FinalMlp,
     MixtureOfExperts,
+    GatedModel,
 )
 
 
@@ -61,6 +63,7 @@ __all__ = [
     "CrossNetwork",
     "FactorizationMachine",
     "FinalMlp",
+    "GatedModel",
     "LogisticRegression",
     "MixtureOfExperts",
     "RankingModel",

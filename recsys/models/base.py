@@ -134,6 +134,13 @@ class RankingModel(nn.Module, ABC):
                 + ", ".join(f"table {name} has {dim}" for name, dim in sorted(dims.items()))
             )
 
+    def penalty(self) -> Tensor | None:
+        """What the last forward pass of training adds to the loss of each of its rows, [B]; None if nothing.
+
+        It is given once.
+        """
+        return None
+
     @abstractmethod
     def forward(self, embedded_BFD: Tensor, numeric_BN: Tensor) -> Tensor:
         """Logits [B, T] of B rows."""

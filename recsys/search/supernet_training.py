@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from recsys import wiring
 from recsys.config.schema import Config
+from recsys.config.sections.learning.models import GatedConfig
 from recsys.errors import InvalidValueError
 from recsys.fit.fit_result import Figures
 from recsys.fit.scoring import figures_of
@@ -36,7 +37,9 @@ def batches(rows: TrainingBatch, size: int, seed: tuple[int, ...]) -> Iterator[T
 
 
 def loss_of(config: Config) -> WeightedLogLoss:
-    """That of `recsys train`. Raises InvalidValueError if that debiases or samples, which a search does not."""
+    """That of `recsys train`. Raises InvalidValueError if that has parts which a search has not."""
+    if isinstance(config.model, GatedConfig):
+        raise InvalidValueError("a search does not learn gates inside the model: choose another [model] name")
     if config.training.debiasing.on:
         raise InvalidValueError("a search does not debias: leave [training.debiasing] out of its configuration")
     if config.training.negatives.on:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from recsys.fit.studies.fit_study import LEARNING, FitTable, Studied
 
-_SETTINGS = f"""
+FIELDS = """
 [log]
 url = "file:log"
 [features]
@@ -36,10 +36,9 @@ source = "item.year"
 name = "genres"
 kind = "multi"
 source = "item.genres"
-{{own}}[model]
-name = "fm"
-mlp = [64, 32]
-[training]
+"""
+"""The log, and the fields of user and movie."""
+LEARNED = f"""[training]
 positive = ["rate"]
 min_value = 4.0
 {LEARNING}
@@ -49,6 +48,10 @@ checkpoints = "{{name}}-{{seed}}"
 split = "time"
 epochs = {{epochs}}
 patience = 2
+"""
+_MODEL = """[model]
+name = "fm"
+mlp = [64, 32]
 """
 _FIELD = """[[features.fields]]
 name = "rated"
@@ -61,7 +64,7 @@ pooling = "{}"
 HISTORIES = FitTable(
     name="histories",
     title="Histories, the last 20 % of MovieLens 1M by time",
-    settings=_SETTINGS,
+    settings=FIELDS + "{own}" + _MODEL + LEARNED,
     epochs=50,
     models={"no history": Studied("")}
     | {pooling: Studied(_FIELD.format(pooling)) for pooling in ("mean", "attention", "self-attention")},

@@ -1,41 +1,16 @@
-"""Gates on the coordinates of the fields, drawn anew for each row of a batch.
-
-iHAS: Instance-wise Hierarchical Architecture Search (Yu, Qi, Yang, Jiang, Niu, CIKM 2023, arXiv 2309.07967). Its code
-and its body are not public: the stages are those of its abstract, the equations a reconstruction.
+"""Gates drawn anew for each row of a batch: the search of iHAS.
 
 Shape suffixes: B rows, F sparse fields, K coordinates of a row, T tasks.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
-from recsys.models.blocks.perceptron import Perceptron
+from recsys.models.blocks.instance_gates import Gates, penalty
 from recsys.search.supernet import Supernet
 from streaming.encode.batch import TrainingBatch
-
-_OPEN = 2.0
-"""Initial bias of the gates: they begin open with probability 0.88, so that rows have something to learn."""
-
-
-class Gates(nn.Module):
-    """pi = sigmoid(perceptron(all e_f)): the probability that each coordinate of each field is kept, [B, F, K].
-
-    The gates read the rows as they are: no gradient goes back through them.
-    """
-
-    def __init__(self, fields: int, dim: int, hidden: Sequence[int]) -> None:
-        super().__init__()
-        self.network = Perceptron(fields, dim, hidden, outputs=fields * dim)
-        last = self.network.layers[-1]
-        assert isinstance(last, nn.Linear)
-        nn.init.constant_(last.bias, _OPEN)
-
-    def forward(self, embedded_BFK: Tensor) -> Tensor:
-        return torch.sigmoid(self.network(embedded_BFK.detach())).view(embedded_BFK.shape)
 
 
 def drawn(open_BFK: Tensor) -> Tensor:
@@ -50,15 +25,6 @@ def drawn(open_BFK: Tensor) -> Tensor:
 def chosen(open_BFK: Tensor) -> Tensor:
     """Deterministic selection: 1 where pi > 1/2, else 0."""
     return (open_BFK > 0.5).float()
-
-
-def penalty(open_BFK: Tensor, sparsity: float, polarization: float) -> Tensor:
-    """sparsity mean(pi) + polarization mean(pi (1 - pi)): few open gates, each certain of itself.
-
-    >>> round(float(penalty(torch.tensor([[[0.5, 1.0]]]), sparsity=0.1, polarization=1.0)), 3)
-    0.2
-    """
-    return sparsity * open_BFK.mean() + polarization * (open_BFK * (1 - open_BFK)).mean()
 
 
 class GatedNet(nn.Module):
@@ -81,15 +47,19 @@ class GatedNet(nn.Module):
     def forward(self, batch: TrainingBatch) -> Tensor:
         """Logits [B, T]."""
         embedded_BFK = self.net.embedded(batch)
-        open_BFK = self.gates(embedded_BFK)
+        open_BFK = self._opened(embedded_BFK)
         if not self.training:
             return self.net.logits(embedded_BFK * chosen(open_BFK), batch)
         self.batches += 1
         share = min(1.0, int(self.batches) / self._ramp)
-        self.penalty = penalty(open_BFK, share * self._sparsity, self._polarization)
+        self.penalty = penalty(open_BFK, share * self._sparsity, self._polarization).mean()
         return self.net.logits(embedded_BFK * drawn(open_BFK), batch)
 
     def probabilities(self, batch: TrainingBatch) -> Tensor:
         """pi [B, F, K]."""
-        open_BFK: Tensor = self.gates(self.net.embedded(batch))
+        return self._opened(self.net.embedded(batch))
+
+    def _opened(self, embedded_BFK: Tensor) -> Tensor:
+        """They read the rows as they are: no gradient goes back through them."""
+        open_BFK: Tensor = self.gates(embedded_BFK.detach())
         return open_BFK

@@ -21,8 +21,9 @@ import torch
 from recsys.config.schema import Config
 from recsys.evaluation.result_settings import settings_of
 from recsys.fit.parts import Parts
+from recsys.models.blocks.instance_gates import Gates
 from recsys.search.ihas.contender import PARTS, FittedMember, Member, Places, contender, everything
-from recsys.search.ihas.gates import GatedNet, Gates
+from recsys.search.ihas.gates import GatedNet
 from recsys.search.ihas.grouping import Floats, Grouping, mask_of, open_gates
 from recsys.search.ihas.ihas_result import Contender, IhasResult
 from recsys.search.search_folder import SearchFolder

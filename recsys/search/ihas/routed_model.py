@@ -13,8 +13,8 @@ import torch
 from torch import Tensor, nn
 
 from recsys.models.base import RankingModel
+from recsys.models.blocks.instance_gates import Gates
 from recsys.search.ihas.contender import FittedMember
-from recsys.search.ihas.gates import Gates
 from recsys.search.ihas.grouping import Grouping
 from recsys.search.ihas.served_rows import ServedRows
 

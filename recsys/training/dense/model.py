@@ -91,11 +91,16 @@ class DenseModel:
         with randomness(self._peers.generator(self._generator)) if self.model.drops else nullcontext():
             for own, part in zip(batches, parts, strict=True):
                 logits_BT = part.logits(self.model)
-                loss = self._loss(logits_BT, own) * (len(own) / len(batch))
+                loss = (self._loss(logits_BT, own) + self._penalty(own)) * (len(own) / len(batch))
                 loss.backward()  # type: ignore[no-untyped-call]
                 logits.append(logits_BT.detach())
                 losses.append(loss.detach())
         return torch.cat(logits), torch.stack(losses).sum()
+
+    def _penalty(self, batch: TrainingBatch) -> torch.Tensor | float:
+        """The model's own part of the loss: a mean over the rows of `batch`, weighted as they are."""
+        penalty_B = self.model.penalty()
+        return 0.0 if penalty_B is None else (torch.from_numpy(batch.weights_B) * penalty_B).mean()
 
     def scores(self, embedded: Embedded, numeric_BN: torch.Tensor, batch: TrainingBatch) -> Scores:
         """Probabilities [B] by the served model; those of unknown inputs where its logits are not finite."""

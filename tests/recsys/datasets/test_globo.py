@@ -21,6 +21,7 @@ from hypothesis import strategies as st
 
 from recsys.datasets.card import Dataset
 from recsys.datasets.globo import WINDOW, globo
+from recsys.datasets.globo_returns import RETURN, globo_returns, next_day
 from recsys.evaluation import metrics
 from streaming.events.columns import KINDS
 from streaming.events.schema import EVENT_SCHEMA, Impression, Interaction
@@ -170,3 +171,21 @@ def test_globo_as_measured() -> None:
         "clicks": 432_107, "clicks in no pair": 9_594, "users": 149_113, "articles": 10_807, "events": 864_214,
     }  # fmt: skip
     check_history_does_not_predict_the_label(dataset, articles=4_000)
+
+
+def test_a_reader_who_comes_back_on_the_next_day_has_returned_to_what_was_clicked(tmp_path: Path) -> None:
+    """Readers 0 and 1 come back, 2 on the same day, 3 after two days; of each pair one click is a list."""
+    start = 1_507_680_000_000  # a midnight
+    times_C = np.array([0, 1, 2, 3, HOUR, 30 * HOUR, 30 * HOUR + 1, 60 * HOUR]) + start
+    users_C, articles_C = np.array([0, 1, 2, 3, 2, 0, 1, 3]), np.arange(8)
+    path = clicks(tmp_path, times_C, articles_C, users_C)
+    assert next_day(times_C, users_C).tolist() == [times_C[5], times_C[6], *[-1] * 6]
+    events = globo_returns(path, date(2017, 10, 11), date(2017, 10, 12))
+    assert events["time"].to_pylist() == sorted(events["time"].to_pylist())
+    acts = events.filter(pc.equal(events["kind"], KINDS.index("interaction"))).to_pylist()
+    clicked = {act["impression"]: act["item"] for act in acts if act["action"] == "click"}
+    returns = {act["impression"]: act for act in acts if act["action"] == RETURN}
+    assert set(clicked) <= {"g0", "g1", "g2", "g3"}
+    assert set(returns) == set(clicked) & {"g0", "g1"}
+    assert all(act["item"] == clicked[name] for name, act in returns.items())
+    assert all(act["time"] in times_C[5:7] for act in returns.values())

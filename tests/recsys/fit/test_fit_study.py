@@ -24,6 +24,7 @@ from recsys.datasets.ml1m_stream import ml1m_stream
 from recsys.errors import InvalidValueError
 from recsys.fit.studies.autoint_table import AUTOINT
 from recsys.fit.studies.fit_study import FitStudy, FitStudyResult, FitTable
+from recsys.fit.studies.gated_table import GATED
 from recsys.fit.studies.histories_table import HISTORIES
 from recsys.fit.studies.study_rows import StudyRows
 from recsys.fit.studies.unified_table import IDS, SIZES, UNIFIED
@@ -100,11 +101,19 @@ def test_what_is_done_is_not_done_again(folder: Path, tmp_path: Path) -> None:
         list(other.rows(part, said.append))
 
 
-@pytest.mark.parametrize("table", [AUTOINT, HISTORIES, UNIFIED], ids=lambda table: table.name)
+@pytest.mark.parametrize("table", [AUTOINT, GATED, HISTORIES, UNIFIED], ids=lambda table: table.name)
 def test_every_model_of_a_table_has_settings_and_a_folder_of_its_own(table: FitTable, tmp_path: Path) -> None:
     configs = [parse(table.settings_of(model, 3), tmp_path / "recsys.toml") for model in table.models]
     assert {config.training.seed for config in configs} == {3}
     assert len({config.training.checkpoints for config in configs}) == len(table.models)
+
+
+def test_gates_are_compared_with_a_model_that_is_as_large(tmp_path: Path) -> None:
+    sizes = {}
+    for name in ("DeepFM, as large", "gated"):
+        config = parse(GATED.settings_of(name, 0), tmp_path / "recsys.toml")
+        sizes[name] = sum(weights.numel() for weights in wiring.model(config).parameters())
+    assert sizes["gated"] == pytest.approx(sizes["DeepFM, as large"], rel=0.002)
 
 
 def test_methods_of_unified_embedding_have_as_many_rows_and_only_one_shares_them_among_fields(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from recsys.fit.studies.autoint_table import AUTOINT
 from recsys.fit.studies.fit_study import FitStudyResult, FitTable
+from recsys.fit.studies.gated_table import GATED
 from recsys.fit.studies.histories_table import HISTORIES
 from recsys.fit.studies.unified_table import UNIFIED
 from recsys.search.search_study import SearchStudyResult
@@ -13,7 +14,7 @@ from recsys.search.search_tables import DNIS, IHAS
 from tests.test_docs import ROOT
 
 SEARCHES = [table for table in (DNIS, IHAS) if (ROOT / "docs/results" / table.name).exists()]
-TABLES = [table for table in (AUTOINT, HISTORIES, UNIFIED) if (ROOT / "docs/results" / table.name).exists()]
+TABLES = [table for table in (AUTOINT, GATED, HISTORIES, UNIFIED) if (ROOT / "docs/results" / table.name).exists()]
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)

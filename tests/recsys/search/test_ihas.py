@@ -18,8 +18,9 @@ from recsys import wiring
 from recsys.cli import main
 from recsys.config.file import load
 from recsys.fit.parts import Parts, read_parts
+from recsys.models.blocks.instance_gates import Gates, penalty
 from recsys.search.ihas.contender import Member, contender, everything
-from recsys.search.ihas.gates import GatedNet, Gates, chosen, drawn, penalty
+from recsys.search.ihas.gates import GatedNet, chosen, drawn
 from recsys.search.ihas.grouping import Grouping, mask_of
 from recsys.search.ihas.ihas_study import IhasStudy
 from recsys.search.ihas.platt import platt, scaled
@@ -101,7 +102,7 @@ def test_a_drawn_gate_has_its_probability_and_the_gradient_of_its_probability() 
 def test_the_penalty_is_sparsity_and_certainty() -> None:
     """0.3 mean(pi) + 2 mean(pi (1 - pi)), of pi = (0.1, 0.5, 1.0)."""
     open_BFK = torch.tensor([[[0.1, 0.5, 1.0]]], requires_grad=True)
-    value = penalty(open_BFK, sparsity=0.3, polarization=2.0)
+    value = penalty(open_BFK, sparsity=0.3, polarization=2.0).mean()
     assert float(value.detach()) == pytest.approx(0.3 * 1.6 / 3 + 2 * (0.09 + 0.25) / 3)
     torch.autograd.backward(value)
     assert open_BFK.grad is not None
@@ -125,7 +126,9 @@ def test_gates_see_the_rows_and_nothing_of_the_labels(space: Space) -> None:
         torch.manual_seed(2)
         assert not torch.equal(gated(batch), gated(batch))
     pi_BFK = gated.probabilities(batch)
-    assert float(gated.penalty.detach()) == pytest.approx(float(penalty(pi_BFK, 0.1 * 2 / 4, 0.1).detach()), rel=1e-5)
+    assert float(gated.penalty.detach()) == pytest.approx(
+        float(penalty(pi_BFK, 0.1 * 2 / 4, 0.1).mean().detach()), rel=1e-5
+    )
 
 
 def test_a_group_keeps_what_most_of_its_rows_keep() -> None:

@@ -146,6 +146,22 @@ class MixtureOfExpertsConfig(ModelOptions):
     mlp_norm: Norm = "none"
 
 
+class GatedConfig(ModelOptions):
+    """Options of a DeepFM behind gates."""
+
+    name: Literal["gated"] = "gated"
+    gates: Annotated[Sizes, Field(min_length=1)] = (64,)
+    """Hidden sizes of the network that opens the gates of a row."""
+    sparsity: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the mean gate in the loss."""
+    polarization: Annotated[float, Field(ge=0)] = 0.0
+    """Weight of the mean of pi (1 - pi), which makes gates certain."""
+    mlp: Sizes = (64, 32)
+    """Hidden sizes of DeepFM's perceptron; empty for the plain factorisation machine."""
+    mlp_dropout: Dropout = 0.0
+    mlp_norm: Norm = "none"
+
+
 def _of_its_model(section: Any) -> Any:
     if isinstance(section, ModelOptions):
         return section

@@ -25,6 +25,7 @@ MODELS: dict[str, dict[str, Any]] = {
     "paper": {"name": "autoint", "form": "paper", "residual": False},
     "fm": {"name": "fm"},
     "lr": {"name": "lr"},
+    "gated": {"name": "gated", "mlp": [8], "gates": [8], "sparsity": 0.5, "polarization": 0.5},
 }
 
 

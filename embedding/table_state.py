@@ -42,7 +42,7 @@ class TableState:
     weights_UD: Floats
     state_UW: Floats
     step: int
-    """Updates so far (Adam's t)."""
+    """Updates so far (Adam's t), those without a row to change among them."""
     lookups: int
     """Training look-ups so far (the step of the probabilistic admission policy)."""
     counters: dict[str, int]

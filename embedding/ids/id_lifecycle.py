@@ -59,6 +59,10 @@ class TableIds(ChangedIds):
         self._before_write: Callable[[Index], None] | None = None
         """Called with rows (-1 is ignored) that are about to change."""
 
+    def admit_by(self, policy: AdmissionPolicy) -> None:
+        """Take another admission policy, before the first look-up."""
+        self._policy = policy
+
     def distinct(self, ids_N: Ids) -> DistinctIds:
         """The distinct ids of a call."""
         with self.lock:

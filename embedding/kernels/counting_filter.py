@@ -14,22 +14,26 @@ _COUNT, _S8, _S32, _S40 = _U32(0xFF), _U32(8), U64(32), U64(40)
 
 
 @inlined
-def _locate(one_id: Any, salt: Any, buckets: Any) -> Any:
+def _locate(one_id: Any, salt: Any, sections: Any, stride: Any, buckets: Any) -> Any:
+    """The first slot of an id's bucket, of `buckets` in each section, and the id's fingerprint."""
     h = mix(one_id ^ salt)
+    section = mix(one_id) % U64(sections * stride) // U64(stride)
     bucket = ((h & U64(0xFFFFFFFF)) * U64(buckets)) >> _S32
-    return np.int64(bucket) * WAYS, _U32(h >> _S40)
+    return np.int64(section * U64(buckets) + bucket) * WAYS, _U32(h >> _S40)
 
 
 @jit
-def count(slots: Any, salt: Any, ids_N: Any, counts_N: Any, threshold: Any, admitted_N: Any) -> Any:
+def count(
+    slots: Any, salt: Any, sections: Any, stride: Any, ids_N: Any, counts_N: Any, threshold: Any, admitted_N: Any
+) -> Any:
     """Add counts; admitted_N is set for ids that reached `threshold`. Returns how many counts were dropped for them.
 
     In a full bucket the smallest count is dropped, the first of them if there are several.
     """
     forgotten = 0
-    buckets = len(slots) // WAYS
+    buckets = len(slots) // WAYS // sections
     for i in range(len(ids_N)):
-        first, mark = _locate(ids_N[i], salt, buckets)
+        first, mark = _locate(ids_N[i], salt, sections, stride, buckets)
         place, least = -1, first
         for at in range(first, first + WAYS):
             if slots[at] & _COUNT != _U32(0) and slots[at] >> _S8 == mark:
@@ -48,11 +52,11 @@ def count(slots: Any, salt: Any, ids_N: Any, counts_N: Any, threshold: Any, admi
 
 
 @jit
-def forget(slots: Any, salt: Any, ids_N: Any) -> None:
+def forget(slots: Any, salt: Any, sections: Any, stride: Any, ids_N: Any) -> None:
     """Set the counts of ids to zero."""
-    buckets = len(slots) // WAYS
+    buckets = len(slots) // WAYS // sections
     for i in range(len(ids_N)):
-        first, mark = _locate(ids_N[i], salt, buckets)
+        first, mark = _locate(ids_N[i], salt, sections, stride, buckets)
         for at in range(first, first + WAYS):
             if slots[at] & _COUNT != _U32(0) and slots[at] >> _S8 == mark:
                 slots[at] = _U32(0)

@@ -92,11 +92,10 @@ class LocalTable(TableIds):
         with self.lock:
             distinct, rows_U = self._current(lookup)
             start, members_N = distinct.groups()
-            if (rows_U >= 0).any():
-                if self._before_write is not None:
-                    self._before_write(rows_U)
-                self.count_nonfinite(self.rows.update(rows_U, start, members_N, grads_ND))
-                self.changes.mark(rows_U)
+            if self._before_write is not None:
+                self._before_write(rows_U)
+            self.count_nonfinite(self.rows.update(rows_U, start, members_N, grads_ND))
+            self.changes.mark(rows_U)
             if self._shared is not None:
                 self._update_shared(self._shared, lookup, grads_ND)
 
@@ -123,11 +122,10 @@ class LocalTable(TableIds):
 
     def _update_shared(self, shared: SharedRows, lookup: Lookup, grads_ND: Floats) -> None:
         without_N = lookup.rows_N < 0
-        if without_N.any():
-            slots = self._slots(lookup.ids_N[without_N]).view(np.uint64)
-            distinct = self.distinct(slots)
-            skipped = shared.update(distinct.unique_U.astype(np.int32), *distinct.groups(), grads_ND[without_N])
-            self.count_nonfinite(skipped)
+        slots = self._slots(lookup.ids_N[without_N]).view(np.uint64)
+        distinct = self.distinct(slots)
+        skipped = shared.update(distinct.unique_U.astype(np.int32), *distinct.groups(), grads_ND[without_N])
+        self.count_nonfinite(skipped)
 
     def note_changes(self) -> None:
         """Keep which rows change, for increments, from the next `stream` on."""

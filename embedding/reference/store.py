@@ -134,14 +134,10 @@ class ReferenceStore:
                 sums[key] = sums[key] + grads[i] if key in sums else grads[i]
             else:
                 own.counters["stale"] += 1
-        if sums:
-            own.counters["nonfinite"] += own.rows.update(
-                [own.row_of[key] for key in sums], torch.stack(list(sums.values()))
-            )
-            self._note(own.table.name, sums)
-        if shared and own.table.multiplexed:
-            rows = self._fallback[group_of(own.table)]
-            own.counters["nonfinite"] += rows.update(list(shared), torch.stack(list(shared.values())))
+        own.counters["nonfinite"] += own.rows.update({own.row_of[key]: grad for key, grad in sums.items()})
+        self._note(own.table.name, sums)
+        if own.table.multiplexed:
+            own.counters["nonfinite"] += self._fallback[group_of(own.table)].update(shared)
             self._note(group_of(own.table), shared)
 
     def expire(self, now: int) -> int:

@@ -9,7 +9,7 @@ Suffixes: N ids of a call, U distinct ids, D dimension, W floats of optimizer st
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import torch
@@ -71,7 +71,7 @@ class ReferenceRows:
 
     >>> rows = ReferenceRows(2, Optimizer("adagrad", lr=0.5, eps=0.0))
     >>> rows.put([0], np.zeros((1, 2), np.float32), np.zeros((1, 2), np.float32))
-    >>> rows.update([0], torch.ones(1, 2))  # rows left as they were
+    >>> rows.update({0: torch.ones(2)})  # rows left as they were
     0
     >>> rows.weights_RD.tolist()
     [[-0.5, -0.5]]
@@ -91,16 +91,20 @@ class ReferenceRows:
         self.weights_RD[rows] = torch.from_numpy(weights_UD)
         self.state_RW[rows] = torch.from_numpy(state_UW)
 
-    def update(self, rows: list[int], grads_UD: torch.Tensor) -> int:
-        """One optimizer step with gradients [U, D] of distinct `rows`. Returns how many would not have been finite."""
-        if not rows:
+    def update(self, grads: Mapping[int, torch.Tensor]) -> int:
+        """One optimizer step with gradients [D] by row. Returns how many rows would not have been finite.
+
+        It counts as a step without any rows, too.
+        """
+        self.step += 1
+        if not grads:
             return 0
+        rows, grads_UD = list(grads), torch.stack(list(grads.values()))
         rule, w, g, s = self.optimizer, self.weights_RD[rows], grads_UD, self.state_RW[rows]
         if rule.max_norm is not None:
             g = clipped(g, rule.max_norm)
         if rule.l2 and rule.kind != "ftrl":  # which has it in its own rule
             g = g + rule.l2 * w
-        self.step += 1
         match rule.kind:
             case "rowwise_adagrad":
                 s = s + mean_square(g)

@@ -80,8 +80,8 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
         # Zeros take no memory until the first state_dict(). There is room for the counts of two candidates per row.
         self.register_buffer("ids", torch.zeros(end - begin, dtype=torch.int64, device=device))
         self.register_buffer("last_seen", torch.zeros(end - begin, dtype=torch.int64, device=device))
-        # A filter holds at least 16 candidates.
-        self._counted = table.admission.kind == "count" and self._bucket_rows >= 8
+        self._candidates = 2 * self._bucket_rows // 16 * 16  # of a bucket, whose filter holds at least 16
+        self._counted = table.admission.kind == "count" and self._candidates > 0
         if self._counted:
             self.register_buffer("counts", torch.zeros(end - begin, dtype=torch.int64, device=device))
         self.register_state_dict_pre_hook(lambda module, *_: module.write_buffers())
@@ -93,9 +93,9 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
 
     def _bucket_counts(self) -> BucketCounts | None:
         rule, first = self._table.admission, self._begin // self._bucket_rows
-        if rule.kind != "count" or self._owned == 1:
+        if rule.kind != "count":
             return None
-        return BucketCounts(rule.threshold, 2 * self._bucket_rows, self._buckets, first, self._owned)
+        return BucketCounts(rule.threshold, self._candidates, self._buckets, first, self._owned)
 
     def bound(self) -> IdsByRow:
         """The ids of this process. Raises InvalidValueError if the model is not sharded yet."""
@@ -231,7 +231,7 @@ class CollisionFreeIds(ManagedCollisionModule):  # type: ignore[misc]  # TorchRe
         candidates = {}
         if self._counted:
             slots = self.counts.cpu().numpy().view(np.uint32).reshape(self._owned, -1)
-            slots = slots[:, : 2 * self._bucket_rows // 16 * 16].reshape(-1)
+            slots = slots[:, : self._candidates].reshape(-1)
             if (words_R >> CLOCK != self._buckets).any():  # ids are counted in other filters there: begin again
                 slots = np.zeros_like(slots)
             candidates = {"slots": slots, "forgotten": np.zeros(1, np.int64)}

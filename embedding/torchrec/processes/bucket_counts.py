@@ -14,6 +14,8 @@ from embedding.store import Ids, RowNumbers
 class BucketCounts:
     """The admission policy `count` with a filter of `candidates` for each bucket from `first` on, `owned` of `buckets`.
 
+    `candidates` is a multiple of 16, or the filters have up to 15 more.
+
     >>> policy = BucketCounts(threshold=2, candidates=16, buckets=2, first=0, owned=2)
     >>> one = np.array([5, 6], np.uint64), np.array([1, 2], np.int32)
     >>> policy.admit(*one, step=0).tolist(), policy.admit(*one, step=1).tolist()
@@ -56,6 +58,6 @@ class BucketCounts:
         """Restore counts. Those of filters of another size or number are dropped."""
         if "ids" in state or state["slots"].nbytes != self.nbytes:
             return
-        slots = np.split(state["slots"], len(self._filters))
+        slots = state["slots"].reshape(len(self._filters), 1, -1)
         for own, part in zip(self._filters, slots, strict=True):
             own.restore({"slots": part, "forgotten": np.zeros(1, np.int64)})

@@ -75,8 +75,7 @@ class ResolvedRows:
         return any(isinstance(piece.table.rows, FbgemmRows) and piece.table.rows.half for piece in self.pieces)
 
     def learned(self) -> None:
-        """Mark the rows as changed by an optimizer step; it counts in a process without ids, too, as in the others."""
+        """Mark the rows as changed by an optimizer step; it counts in a process without any, too, as in the others."""
         for piece in self.pieces:
-            if not len(piece.rows_U) or (piece.rows_U >= 0).any():
-                piece.table.rows.step += 1
-                piece.table.changes.mark(piece.rows_U)
+            piece.table.rows.step += 1
+            piece.table.changes.mark(piece.rows_U)

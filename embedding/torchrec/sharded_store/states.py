@@ -10,6 +10,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from embedding.ids import counting_filter
 from embedding.ids.admission import Mask
 from embedding.ids.id_lifecycle import COUNTED
 from embedding.sharding import HashBuckets
@@ -40,27 +41,31 @@ def joined(state: TableState, ranks: Ranks) -> TableState:
         step=step,
         lookups=lookups,
         counters=counters,
-        admission=_joined_policies(state.admission[0], ranks),
+        admission=_joined_counts(state.admission[0], ranks),
     )
 
 
-def _joined_policies(own: Arrays, ranks: Ranks) -> list[Arrays]:
+def _joined_counts(own: Arrays, ranks: Ranks) -> list[Arrays]:
+    """Counts towards admission, of all processes."""
     gathered = {name: ranks.gather(array) for name, array in own.items()}
-    return [{name: parts[rank] for name, parts in gathered.items()} for rank in range(ranks.size)]
+    return counting_filter.joined(
+        [{name: parts[rank] for name, parts in gathered.items()} for rank in range(ranks.size)]
+    )
 
 
 def part_of(state: TableState, ranks: Ranks) -> TableState:
     """This process's part of a table. The first process gets the counters.
 
-    Counts of ids not yet admitted are restored from the same number of processes, or from one process with exact counts
-    or a filter of the same size; otherwise they start again.
+    Counts of ids not yet admitted start again if the number of processes is another one and one of both does not divide
+    the sections of a filter.
     """
     counters = state.counters if ranks.rank == 0 else {}
     part = replace(state.take(owned(state.ids_U, ranks)), counters=counters)
-    if len(state.admission) == ranks.size:
-        part.admission = [state.admission[ranks.rank]]
-    elif len(state.admission) == 1 and ranks.rank and "forgotten" in state.admission[0]:
-        part.admission = [state.admission[0] | {"forgotten": np.zeros(1, np.int64)}]
+    if len(state.admission) == 1 and "ids" in state.admission[0]:  # exact ones, of a reference store
+        own_M = owned(state.admission[0]["ids"], ranks)
+        part.admission = [{name: column[own_M] for name, column in state.admission[0].items()}]
+    else:
+        part.admission = counting_filter.divided(state.admission, ranks.rank, ranks.size)
     return part
 
 

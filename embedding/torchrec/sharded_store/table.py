@@ -15,6 +15,7 @@ from torchrec.distributed import DistributedModelParallel
 
 from embedding.hashing import fallback_slots, salt_of
 from embedding.ids.admission import Mask
+from embedding.ids.counting_filter import bounded_policy
 from embedding.ids.id_lifecycle import TableIds
 from embedding.store import Floats, Ids, Lookup, RowNumbers, Table
 from embedding.torchrec.processes.ranks import Ranks
@@ -62,6 +63,8 @@ class TorchRecTable:
         self._model, self._ranks, self._device, self._shared = model, ranks, device, shared
         self._part: ShardedCollisionFreeEmbeddingBagCollection = model.module.parts[key]
         self._part.clear()
+        # In sections, so that the counts can go to any number of processes.
+        self.ids.admit_by(bounded_policy(table.admission, self._salt, 2 * table.capacity, ranks.size))
 
     @property
     def ids(self) -> TableIds:

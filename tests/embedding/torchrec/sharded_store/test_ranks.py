@@ -289,3 +289,49 @@ def one_id_at_a_time(rank: int, _world: int, folder: Path) -> None:
 
 def test_steps_without_an_id_of_one_process_count_in_it_too(tmp_path: Path) -> None:
     run(2, one_id_at_a_time, tmp_path)
+
+
+def one_admitted_at_a_time(rank: int, _world: int, folder: Path) -> None:
+    """Each step has an id of one process that is admitted, seen twice, and one of the other that is not."""
+    film = Table("film", 4, capacity=100, admission=Admission("count", 2))
+    alive, again = TorchRecStore([film]), TorchRecStore([film])
+    owners = HashBuckets(2, buckets=2).owner(FULL_IDS)
+    first, second = FULL_IDS[owners == 0], FULL_IDS[owners == 1]
+    steps = (first[0], second[0]), (first[0], second[1]), (second[2], first[1]), (second[2], first[2])
+    for number, (admitted, refused) in enumerate(steps):
+        ids = np.array([admitted, admitted, refused][: 3 if rank == 0 else 0], np.uint64)
+        for store in (alive, again):
+            store.update(store.lookup("film", ids, 0), np.ones((len(ids), 4), np.float32))
+        assert alive.counters("film")["live"] == (1, 1, 2, 2)[number]
+        again.save(folder / "snapshot")
+        again.load(folder / "snapshot")
+    assert again.digest() == alive.digest()
+    assert again.state().tables["film"].step == alive.state().tables["film"].step == 4
+
+
+def test_steps_in_which_one_process_admits_none_of_its_ids_count_in_it_too(tmp_path: Path) -> None:
+    (tmp_path / "snapshot").mkdir()
+    run(2, one_admitted_at_a_time, tmp_path)
+
+
+COUNTED = Table("film", 4, capacity=1000, admission=Admission("count", 3))
+
+
+def seen_for_the_second_time(rank: int, world: int, folder: Path) -> None:
+    store = TorchRecStore([COUNTED])
+    store.load(folder / "once")
+    store.lookup("film", FULL_IDS[rank::world], 0)
+    assert store.counters("film")["live"] == 0
+    store.save(folder / "twice")
+
+
+def test_counts_towards_admission_go_from_one_process_to_two_and_back(tmp_path: Path) -> None:
+    once, thrice = LocalStore([COUNTED]), LocalStore([COUNTED])
+    once.lookup("film", FULL_IDS, 0)
+    for name in ("once", "twice"):
+        (tmp_path / name).mkdir()
+    once.save(tmp_path / "once")
+    run(2, seen_for_the_second_time, tmp_path)
+    thrice.load(tmp_path / "twice")
+    assert thrice.counters("film")["live"] == 0
+    assert (thrice.lookup("film", FULL_IDS, 0).rows_N >= 0).all()

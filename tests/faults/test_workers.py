@@ -1,4 +1,4 @@
-"""kill -9 of workers that train together: they are started anew, and end in the state of workers that lived."""
+"""kill -9 of workers that train together, and of Ray: those started anew end in the state of workers that lived."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from recsys.training.checkpoint.checkpoints import Checkpoints
 from recsys.wiring.group import channel, follower, leading_learner
 from tests.embedding.torchrec.processes import run
 from tests.faults.test_trainer import ROOT, SETTINGS
-from tests.serving.waiting import until
+from tests.serving.waiting import ended, until
 
 pytestmark = pytest.mark.slow
 
@@ -76,7 +76,7 @@ def uninterrupted(base: Path) -> str:
 def training(folder: Path) -> Iterator[subprocess.Popen[str]]:
     """It follows the log, so it ends when it is asked to: whoever is to be killed is there, however busy this is."""
     command = [sys.executable, "-c", "from recsys.cli import main; main()", "train", "--no-publish"]
-    environment = os.environ | {"PYTHONUNBUFFERED": "1"}
+    environment = os.environ | {"PYTHONUNBUFFERED": "1", "RAY_gcs_rpc_server_reconnect_timeout_s": "20"}
     process = subprocess.Popen(
         command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )
@@ -134,6 +134,20 @@ def test_workers_that_are_killed_are_started_anew_and_learn_the_same(
     rest, _ = training.communicate(timeout=200)
     assert training.returncode == 0, rest
     assert "Resumed from" in rest
+    assert digest_at_the_end(folder) == uninterrupted
+
+
+def test_when_the_head_of_ray_is_killed_training_ends_and_goes_on_when_it_is_started_again(
+    folder: Path, uninterrupted: str, training: subprocess.Popen[str]
+) -> None:
+    worker = next_worker(training, VICTIM, [])
+    until(lambda: checkpoints(folder) or training.poll() is not None)
+    (head,) = (child for child in psutil.Process(training.pid).children() if child.name() == "gcs_server")
+    head.kill()
+    until(lambda: ended(head.pid))
+    said, _ = training.communicate(timeout=200)
+    assert training.returncode == 1, said
+    until(lambda: ended(worker.pid))
     assert digest_at_the_end(folder) == uninterrupted
 
 

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 
 from recsys.config.file import parse
 from recsys.config.schema import Config
-from recsys.config.sections.learning.training import TrainingSection
 from recsys.errors import InvalidValueError
 from recsys.proposal.files.first_records import COLUMNS
 from recsys.proposal.files.groups import groups
 from recsys.proposal.files.nested_rows import events_inside, unrolled
 from recsys.proposal.files.row_kinds import row_kinds
 from recsys.proposal.files.sample import Sample, read_sample
+from recsys.proposal.first_model import first_model, small_steps
 from recsys.proposal.mappings.events_of_lists import events_of_lists
 from recsys.proposal.mappings.file_actions import add_file_actions
 from recsys.proposal.mappings.links import link_to_lists, with_ids
@@ -26,7 +26,7 @@ from recsys.proposal.roles.counted_time import unplaced
 from recsys.proposal.roles.feature_columns import Feature, event_features
 from recsys.proposal.roles.role_finder import find_roles
 from recsys.proposal.roles.roles import Roles, Said
-from recsys.proposal.step_size import shown_items, step_size
+from recsys.proposal.step_size import shown_items
 from recsys.proposal.wording.missing import beside, elsewhere, undone
 from recsys.proposal.wording.open_questions import open_questions
 from recsys.proposal.wording.toml_text import toml_text
@@ -44,11 +44,12 @@ class Proposal:
     mappings: Sequence[ProposedMapping]
     training: Mapping[str, Noted]
     fields: Sequence[Feature]
+    model: Mapping[str, Noted] = field(default_factory=dict)
 
     @property
     def text(self) -> str:
         """The content of `recsys.toml`."""
-        return toml_text(self.mappings, self.training, self.fields)
+        return toml_text(self.mappings, self.training, self.fields, self.model)
 
     @property
     def open_questions(self) -> list[str]:
@@ -62,15 +63,9 @@ class Proposal:
         return any(column is not None and len(column.cells) > sample.rows for sample, column in found)
 
     def for_labels(self, count: int, records: int) -> Proposal:
-        """With steps for so many shown items as all files have, if the first `records` of them have `count`."""
+        """What learns so many shown items as all files have, if the first `records` of them have `count`."""
         about = shown_items(self.files, count, records)
-        size = step_size(round(about))
-        if size == TrainingSection().batch_size:
-            return self
-        noted = Noted(
-            size, f"for some {float(f'{about:.2g}'):,.0f} shown items: delete this line when there are many more"
-        )
-        return replace(self, training={**self.training, "batch_size": noted})
+        return replace(self, training={**self.training, **small_steps(about)}, model=first_model())
 
     def waiting(self, wait: Noted) -> Proposal:
         """With a wait in which nearly all that was done with a list has come."""

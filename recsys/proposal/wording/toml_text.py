@@ -18,14 +18,21 @@ _HEAD: Final = """\
 """
 
 
-def toml_text(mappings: Sequence[ProposedMapping], training: Mapping[str, Noted], fields: Sequence[Feature]) -> str:
-    """The configuration for mappings, the settings of `[training]`, and fields beside user, item and hour.
+def toml_text(
+    mappings: Sequence[ProposedMapping],
+    training: Mapping[str, Noted],
+    fields: Sequence[Feature],
+    model: Mapping[str, Noted],
+) -> str:
+    """The configuration for mappings, `[training]` and `[model]`, and fields beside user, item and hour.
 
     Further labels of mappings are further tasks.
     """
     parts = [_HEAD]
     parts += [_mapping(one) for one in mappings]
-    parts.append("[training]\n" + "".join(_line(name, noted) for name, noted in training.items()))
+    for section, settings in (("training", training), ("model", model)):
+        if settings:
+            parts.append(f"[{section}]\n" + "".join(_line(name, noted) for name, noted in settings.items()))
     tasks = {name: noted for one in mappings for name, noted in one.tasks.items()}
     parts += [_task(name, noted, n == 0) for n, (name, noted) in enumerate(tasks.items())]
     parts.append(_features(mappings, fields))

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsys.config.sections.learning.training import TrainingSection
+from recsys.proposal.first_model import small_steps
 from recsys.proposal.step_size import row_count, shown_items, step_size
 
 
@@ -31,6 +32,13 @@ def test_a_compressed_file_counts_its_head_at_least(tmp_path: Path) -> None:
 @pytest.mark.parametrize("rows", [1, 5, 100, 10_000, 10**6, 10**9])
 def test_steps_grow_with_the_log_up_to_the_default(rows: int) -> None:
     assert step_size(rows) <= step_size(2 * rows) <= TrainingSection().batch_size
+
+
+def test_only_a_log_of_few_rows_has_small_steps_from_rows_that_begin_apart() -> None:
+    few, many = small_steps(100_000.0), small_steps(10_000_000.0)
+    assert {name: noted.value for name, noted in few.items()} == {"batch_size": 32, "init_scale": 0.1}
+    assert few["batch_size"].note.startswith("for some 100,000 shown items")
+    assert not many
 
 
 def test_files_beyond_enough_rows_are_not_opened(tmp_path: Path) -> None:

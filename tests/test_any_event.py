@@ -22,7 +22,8 @@ from recsys.errors import InvalidValueError
 from recsys.evaluation.replay.evaluation import evaluate
 from recsys.evaluation.replay.online_stage import NOTHING_SHOWN, Share
 from streaming.events.schema import LARGEST, Event, Impression
-from streaming.ingest.codec import decode_events, encode_events
+from streaming.ingest.codec import encode_events
+from streaming.ingest.decoding import decode_events
 from streaming.log.event_log import EventLog
 
 pytestmark = pytest.mark.slow

@@ -5,8 +5,7 @@ Which lines are refused, and with which reason, is the contract in `docs/events.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from itertools import chain
 from operator import attrgetter
 from typing import Any, Final
@@ -17,19 +16,15 @@ import numpy.typing as npt
 import pyarrow as pa
 from xxhash import xxh3_128_hexdigest
 
-from recsys.errors import InvalidValueError
 from streaming.events.columns import LOGGED_TYPES
-from streaming.events.schema import EVENT_SCHEMA, ClientEvent, Event, Features, Interaction
-from streaming.ingest.refusals.decode_errors import explain
+from streaming.events.schema import EVENT_SCHEMA, Event, Features
+from streaming.ingest.decoding import Reject, decode_events
 from streaming.ingest.validation import Rules, check_impression
 
 __all__ = [
-    "Reject",
     "Rules",
     "check_impression",
     "content_id",
-    "decode_all",
-    "decode_events",
     "decode_lines",
     "encode_event",
     "encode_events",
@@ -37,20 +32,10 @@ __all__ = [
     "to_events",
 ]
 
-_decode = msgspec.json.Decoder(ClientEvent).decode
 _encode = msgspec.json.Encoder().encode
 _canonical = msgspec.json.Encoder(order="deterministic").encode
 _features = msgspec.json.Decoder(Features).decode
 _item_features = msgspec.json.Decoder(dict[str, list[Any]]).decode
-
-
-@dataclass(frozen=True, slots=True)
-class Reject:
-    """A line that is not an event: its index in the call, the reason, and its content."""
-
-    line: int
-    reason: str
-    raw: bytes = field(repr=False)
 
 
 def decode_lines(
@@ -66,53 +51,6 @@ def decode_lines(
     """
     events, rejects = decode_events(data.split(b"\n") if isinstance(data, bytes) else data, now, rules)
     return encode_events(events), rejects
-
-
-def decode_events(
-    lines: Sequence[bytes],
-    now: int,
-    rules: Rules | None = None,
-    mend: Callable[[bytes], bytes | None] = lambda _line: None,
-) -> tuple[list[Event], list[Reject]]:
-    """As `decode_lines`, with the events as objects. Ids may be empty. What `mend` makes of a refused line is tried."""
-    rules = rules or Rules()
-    horizon = now + rules.max_future
-    events: list[Event] = []
-    rejects: list[Reject] = []
-    accept, check, most = events.append, rules.check, rules.max_line
-    for i, line in enumerate(lines):
-        try:
-            if len(line) > most:
-                raise InvalidValueError(f"longer than {most} bytes")
-            event: Event = _decode(line)
-            if event.time > horizon:
-                raise InvalidValueError(f"time: {event.time} is more than {rules.max_future} ms after the clock, {now}")
-            if type(event) is not Interaction:  # most are interactions, and their types say it all
-                check(event)
-            accept(event)
-        except (ValueError, RecursionError) as error:
-            mended = mend(line) if isinstance(error, msgspec.ValidationError) else None
-            again, why = decode_events([mended], now, rules) if mended is not None else ([], [])
-            events += again
-            if line.strip() and not again:
-                rejects.append(Reject(i, why[0].reason if why else explain(line[: most + 1], error), line))
-    return events, rejects
-
-
-def decode_all(lines: Sequence[bytes], now: int, rules: Rules | None = None) -> list[Event] | None:
-    """As `decode_events` of lines that are all events, a quarter faster; None if one is not, or may not be."""
-    rules = rules or Rules()
-    if max(map(len, lines), default=0) > rules.max_line:
-        return None
-    try:
-        events: list[Event] = list(map(_decode, lines))
-        for event in events:
-            if type(event) is not Interaction:
-                rules.check(event)
-    except (ValueError, RecursionError):
-        return None
-    newest = max((event.time for event in events), default=0)
-    return events if newest <= now + rules.max_future else None
 
 
 def encode_json(event: Event) -> bytes:

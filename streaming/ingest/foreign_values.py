@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from streaming.ingest.codec import decode_all, decode_events, encode_events
+from streaming.ingest.codec import encode_events
+from streaming.ingest.decoding import decode_all, decode_events
 from streaming.ingest.validation import Rules
 
 

@@ -17,7 +17,8 @@ import pyarrow as pa
 
 from recsys.errors import IngestError
 from streaming.events.columns import times
-from streaming.ingest.codec import decode_events, encode_events
+from streaming.ingest.codec import encode_events
+from streaming.ingest.decoding import decode_events
 from streaming.ingest.formats.sources import BEGIN, Block, Columns, Position, Source, Valid
 from streaming.ingest.loose_json import strict
 from streaming.ingest.ordering.merge_by_time import Piece

@@ -12,7 +12,8 @@ from serving.api.messages.request_errors import BadRequestError, parse_reason
 from serving.api.messages.schemas import ErrorDetail, EventResult, EventsResponse
 from serving.event_writer import Stored
 from streaming.events.columns import INTERACTION, kinds
-from streaming.ingest.codec import Reject, Rules, decode_lines
+from streaming.ingest.codec import Rules, decode_lines
+from streaming.ingest.decoding import Reject
 from streaming.ingest.duplicates.log_window import clash
 
 _array: msgspec.json.Decoder[list[msgspec.Raw]] = msgspec.json.Decoder(list[msgspec.Raw])

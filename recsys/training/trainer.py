@@ -36,6 +36,8 @@ from streaming.log.event_log import Cursor, EventLog
 logger = logging.getLogger(__name__)
 
 CONSUMER = "trainer"
+_QUIET = 1.0
+"""Seconds between publications while nothing comes, which have the trainer's status alone."""
 _FINAL_ATTEMPTS = 3
 """Publications at the end: if Redis was gone the first starts it, and if it is empty the second asks for all rows."""
 
@@ -238,11 +240,12 @@ class Trainer:
         for batch in self._feed.drain():
             self._learn(batch)
         self._checkpoint.settle((self.learner.steps, self._feed.cursor) if self._forgot else None)
+        settled = self._publication is None
         while not stop.is_set():
             if self._publication is not None and self._publication.due():
-                self._publish()
-            timeout = self._publication.seconds_left() if self._publication is not None else 1.0
-            if self._log.wait(self._feed.cursor, max(timeout, 0.01)):
+                settled = self._publish()
+            left = self._publication.seconds_left() if self._publication is not None else 0.0
+            if self._log.wait(self._feed.cursor, max(left, _QUIET if settled else 0.01)):
                 break
         return True
 

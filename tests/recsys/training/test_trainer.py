@@ -136,3 +136,40 @@ def test_a_failed_checkpoint_is_not_taken_for_one_of_its_step(config: Config) ->
         assert (disk.failed, steps(config)) == (1, [])
         trainer.checkpoint()
     assert steps(config) == [1]
+
+
+class _Quiet:
+    """A publication that has nothing new after its first one, and a clock that the log's waiting moves."""
+
+    def __init__(self) -> None:
+        self.now, self.published, self.status = 0.0, list[float](), dict[str, object]()
+
+    def due(self) -> bool:
+        return self.seconds_left() == 0
+
+    def seconds_left(self) -> float:
+        return max(self.published[-1] + 0.25 - self.now, 0.0) if self.published else 0.0
+
+    def publish(self, *_: object, **__: object) -> bool:
+        self.published.append(self.now)
+        return True
+
+    def start(self, _run: str) -> None: ...
+
+
+def test_while_nothing_comes_a_trainer_publishes_once_a_second(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    quiet, stop = _Quiet(), threading.Event()
+
+    def wait(_cursor: object, timeout: float) -> bool:
+        quiet.now += timeout
+        if quiet.now > 10:
+            stop.set()
+        return False
+
+    with wiring.trainer(config, publish=False) as trainer:
+        monkeypatch.setattr(trainer, "_publication", quiet)
+        monkeypatch.setattr(trainer._log, "wait", wait)
+        trainer.run(follow=True, stop=stop)
+    assert trainer.progress.rows == 20
+    waited = [time for time in quiet.published if 0 < time <= 10]
+    assert waited == pytest.approx([0.25 + n for n in range(10)])

@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 Scope = Literal["rank", "events", "admin"]
 SCOPES: Final[tuple[Scope, ...]] = ("rank", "events", "admin")
 
+_SPELLED = "letters of English, digits, ., _ and -, begin with a letter or digit, and have at most 64 characters"
 _PREFIX = "recsys_"
 _KEY = re.compile(_PREFIX + r"[A-Za-z0-9_-]{43}")
 
@@ -26,7 +27,7 @@ class ApiKey(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,63}$", description=_SPELLED)]
     """Names the key in messages and metrics."""
     scopes: Annotated[list[Scope], Field(min_length=1)]
     """What it opens: `rank` (rankings), `events`, `admin` (experiments, metrics, the state of trainers)."""

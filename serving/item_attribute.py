@@ -10,6 +10,7 @@ from streaming.events.schema import Value
 
 ATTRIBUTE = r"^item\.[^.\s]+$"
 """How a feature of items is written in settings, such as `item.maker`."""
+ATTRIBUTE_IN_WORDS = "a feature of items, written with `item.` before its name"
 
 
 class ItemAttribute(BaseModel):
@@ -22,7 +23,7 @@ class ItemAttribute(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    feature: Annotated[str, Field(pattern=ATTRIBUTE)]
+    feature: Annotated[str, Field(pattern=ATTRIBUTE, description=ATTRIBUTE_IN_WORDS)]
     """Of the items, such as `item.maker`."""
     value: str | bool | int
     """What it is; a list has a value that it contains."""

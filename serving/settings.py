@@ -14,7 +14,7 @@ from pydantic import Field
 
 from recsys.errors import InvalidValueError
 from serving.api_key import ApiKey
-from serving.item_attribute import ATTRIBUTE
+from serving.item_attribute import ATTRIBUTE, ATTRIBUTE_IN_WORDS
 from serving.limits import SOURCES, Limits, check_shares
 from serving.ranking.boost import Boost
 from serving.ranking.diversity import Diversity
@@ -33,7 +33,7 @@ Duration = Annotated[int, MILLISECONDS]
 FilePath = Annotated[Path, Field(strict=False)]
 """A path, which TOML has as text."""
 Count = Annotated[int, Field(ge=1)]
-ItemFeature = Annotated[str, Field(pattern=f"^$|{ATTRIBUTE}")]
+ItemFeature = Annotated[str, Field(pattern=f"^$|{ATTRIBUTE}", description=ATTRIBUTE_IN_WORDS)]
 """A feature of items, such as `item.price`; empty: none."""
 
 

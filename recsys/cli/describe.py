@@ -15,13 +15,15 @@ from recsys.extras import needs
 @click.command()
 @click.argument("paths", metavar="[PATH] [--from FILE...]", nargs=-1, type=click.Path(path_type=Path))
 @click.option("--from", "propose", is_flag=True, help="Propose a configuration for the files, from their first rows.")
+@click.option("--force", is_flag=True, help="Write over a file that is there.")
 @guesses
 @readable
 @needs("log")
-def init(paths: tuple[Path, ...], propose: bool, positive: tuple[str, ...], **said: str | None) -> None:
+def init(paths: tuple[Path, ...], propose: bool, force: bool, positive: tuple[str, ...], **said: str | None) -> None:
     """Write a commented configuration file: with every setting at its default, or proposed --from files.
 
     PATH is recsys.toml by default. A proposal has a comment on each guess; the options say what only you know.
+    `recsys inspect` shows a proposal without writing it.
     """
     from recsys.commands.describe import config
 
@@ -30,11 +32,11 @@ def init(paths: tuple[Path, ...], propose: bool, positive: tuple[str, ...], **sa
     if more:
         raise click.UsageError("give one path for the configuration, and --from before files to propose one for")
     if not propose:
-        config.init(path)
+        config.init(path, force=force)
         return
     from recsys.commands.describe.propose import init as run
 
-    run(path, files, positive, **said)
+    run(path, files, positive, force=force, **said)
 
 
 @click.command()

@@ -116,7 +116,9 @@ def _message(error: ErrorDetails, location: Location, model: str) -> str:
         case "too_short":
             return "must not be empty"
         case kind:
-            wanted = _TYPES.get(kind) or error["msg"].replace("Input should be", "must be", 1)
+            wanted = (
+                _TYPES.get(kind) or _in_words(kind, location) or error["msg"].replace("Input should be", "must be", 1)
+            )
             return f"{wanted}, not {_of_numpy(error['input']) or _in_toml(error['input'])}"
 
 
@@ -131,6 +133,13 @@ _TYPES = {
     "dict_type": "must be a table",
     "model_type": "must be a table",
 }
+
+
+def _in_words(kind: str, location: Location) -> str:
+    """What a setting that has to fit a pattern must be, as its description says; empty without one."""
+    section = _section_at(location[:-1]).model_fields
+    found = section.get(str(location[-1])) if kind == "string_pattern_mismatch" else None
+    return f"must be {found.description}" if found is not None and found.description else ""
 
 
 def _of_numpy(value: Any) -> str:

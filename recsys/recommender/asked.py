@@ -13,6 +13,7 @@ from recsys.errors import InvalidValueError
 from recsys.recommender.times import Time, millis
 from serving.api.messages.schemas import RankRequest, RecommendRequest
 from streaming.ingest.mapping.values import identifier
+from streaming.ingest.refusals.decode_errors import FEATURES_BY_NAME
 
 MOST_ITEMS = 10_000
 """As `Count` of the requests has it."""
@@ -38,6 +39,8 @@ def request(kind: type[Request], values: Mapping[str, Any], time: Time | None) -
         return msgspec.convert(given, kind)
     except msgspec.ValidationError as error:
         what, _, where = str(error).partition(" - at ")
+        if "item_features" in where:
+            where, what = "item_features", FEATURES_BY_NAME
         raise InvalidValueError(f"{where.strip('`$.') or 'request'}: {what}") from None
 
 

@@ -72,10 +72,10 @@ class Recommender:
         or writing fails.
         """
         self._open.check()
-        log = wiring.event_log(self.config)
+        log, unread = wiring.event_log(self.config), list[str]()
         try:
             with tempfile.TemporaryDirectory() as folder:
-                found = sources(self.config, data, mapping, Path(folder), sort=sort)
+                found = sources(self.config, data, mapping, Path(folder), unread, sort=sort)
                 ingest = wiring.ingest(self.config, log)
                 with self._shown(lambda: f"{ingest.counts.read:,} events read"):
                     if sort:
@@ -85,7 +85,7 @@ class Recommender:
         finally:
             log.close()
         latest = time_ns() // 1_000_000 + self.config.log.max_future  # what is sent now may be a little ahead
-        done = Ingested.of(ingest, self.config, latest)
+        done = Ingested.of(ingest, self.config, latest, unread)
         if done.dead == done.read > 0:
             raise InvalidValueError(f"nothing was accepted: {done!r}")
         for doubt in done.warnings:
@@ -122,16 +122,20 @@ class Recommender:
         features: Features | None = None,
         exclude: Iterable[object] = (),
         basket: Iterable[object] = (),
+        where: Features | None = None,
         time: Time | None = None,
     ) -> Ranking:
         """The best `k` items for a user, of the popular and recent ones, as `POST /v1/recommend` answers.
 
-        `basket` has what the user has chosen so far. `features` are those of the request, `time` is event time, by
-        default now. Integers name the users and items whose ids they are as text. Raises StateError before the first
-        `fit`, InvalidValueError for a value that the server would refuse.
+        `exclude` is not shown. `basket` has what the user has chosen so far, which is not shown either. `where` names
+        features of items and the values that they must have, such as {"genre": "Drama"}; a list has a value that it
+        contains, and an item of which no update says the feature is not shown. `features` are those of the request,
+        `time` is event time, by default now. Integers name the users and items whose ids they are as text. Raises
+        StateError before the first `fit`, InvalidValueError for a value that the server would refuse.
         """
         named = {"exclude": names_of(exclude, "exclude"), "basket": names_of(basket, "basket")}
-        asked = {"user": name_of(user), "count": count_of(k, required=True), "features": features, **named}
+        count = count_of(k, required=True)
+        asked = {"user": name_of(user), "count": count, "features": features, "where": where, **named}
         return Ranking(self._open.ranking().recommend(request(RecommendRequest, asked, time)))
 
     def rank(
@@ -166,7 +170,7 @@ class Recommender:
         """
         from recsys.evaluation.replay.arms import check_refresh
         from recsys.evaluation.replay.evaluation import evaluate
-        from recsys.evaluation.replay.report.replay_report import moment
+        from recsys.evaluation.replay.report.replay_report import reached
 
         self._open.check()
         refreshes = refreshes_of(refresh)
@@ -175,8 +179,8 @@ class Recommender:
         wiring.set_threads(self.config)
         log, stage = wiring.event_log(self.config), ["batch stage"]
 
-        def report(reached: ReplayProgress) -> None:
-            stage[0] = f"{moment(reached.time)}  {reached.trained:,} learned  {reached.scored:,} scored"
+        def report(progress: ReplayProgress) -> None:
+            stage[0] = reached(progress)
 
         try:
             with self._shown(lambda: stage[0]):

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import msgspec
 
 from serving.experiments.assignment import Experiment
-from serving.experiments.goals import Goal
+from serving.experiments.goals import Goal, Kind
 from serving.experiments.inference.adjusted import AdjustedRate, Floats, Moments, RateDifference, adjusted_rates
 from serving.experiments.inference.betting import UserShare, difference_interval
 from serving.experiments.inference.intervals import FEWEST_OUTCOMES, FEWEST_UNITS, Interval, half_width
@@ -78,7 +78,9 @@ def _summary(
     rates = adjusted_rates(known)
     control, *others = (arm.name for arm in experiment.arms)
     shares = {name: _share(one) for name, one in moments.items()} if goal.kind == "return" else {}
-    arms = [_arm(name, moments[name], rates.get(name), shares.get(name), alpha) for name in (control, *others)]
+    arms = [
+        _arm(goal.kind, name, moments[name], rates.get(name), shares.get(name), alpha) for name in (control, *others)
+    ]
     compared = [
         _compare(name, control, rates, shares, shared)
         if sample_ratio_ok
@@ -104,12 +106,16 @@ def _share(one: Moments) -> UserShare:
     return UserShare(round(one.sums[0]), round(one.sums[1]))
 
 
-def _arm(name: str, moments: Moments, rate: AdjustedRate | None, share: UserShare | None, alpha: float) -> GoalArm:
+def _arm(
+    kind: Kind, name: str, moments: Moments, rate: AdjustedRate | None, share: UserShare | None, alpha: float
+) -> GoalArm:
     users, exact = round(moments.sums[0]), share.interval(alpha) if share else None
     if rate is None:
         return GoalArm(name, users, None, None, exact)
     mean, half = float(moments.sums[1] / moments.sums[0]), half_width(rate.unadjusted_variance, rate.users, alpha)
-    return GoalArm(name, users, mean, (mean - half, mean + half), exact)
+    low, high = mean - half, mean + half
+    interval = (low, high) if kind == "value" else (max(low, 0.0), min(high, 1.0))  # the others are shares
+    return GoalArm(name, users, mean, interval, exact)
 
 
 def _compare(

@@ -18,22 +18,24 @@ from streaming.windows.streamed_source import IMPRESSION
 TEMPLATE = Path(__file__).parents[2] / "recsys.toml"
 
 
-def init(path: Path) -> None:
+def init(path: Path, *, force: bool = False) -> None:
     with file_errors("the configuration", path):
-        path = free_path(path)
+        path = free_path(path, force=force)
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(TEMPLATE.read_text())
     click.echo(f"Wrote {path}. Describe your events in [features] and [training], then run: recsys check")
 
 
-def free_path(path: Path, options: str = "") -> Path:
-    """Where the configuration is written: the path, or in it if it is a folder. Raises InvalidValueError if taken."""
+def free_path(path: Path, options: str = "", *, force: bool = False) -> Path:
+    """Where the configuration is written: the path, or in it if it is a folder. Raises InvalidValueError if taken,
+    unless it is to be written over by `force`."""
     if path.is_dir():
         path = path / TEMPLATE.name
-    if path.exists():
+    if path.exists() and not force:
         other = shlex.quote(str(path.with_name("new.toml")))
         raise InvalidValueError(
-            f"{path} already exists; delete it, or name another file, such as: recsys init {other}{options}"
+            f"{path} already exists; name another file, such as: recsys init {other}{options}, or write over it with "
+            "--force"
         )
     return path
 
@@ -43,8 +45,9 @@ def check(path: Path) -> None:
     click.echo(f"{path} is valid: {len(config.features.fields)} fields, model {config.model.name}.")
     _show_log(config)
     _show_redis(config)
-    for note in (*_unnamed_actions(config), *_lonely_tables(config), *_unusable_checkpoints(config)):
-        click.secho(note, fg="yellow")
+    for notes in (_unnamed_actions, _unnamed_features, _lonely_tables, _unusable_checkpoints):
+        for note in notes(config):
+            click.secho(note, fg="yellow")
 
 
 def _show_log(config: Config) -> None:
@@ -88,6 +91,20 @@ def _unnamed_actions(config: Config) -> Iterator[str]:
             yield (
                 f"features.fields, field {field.name!r}: no task and no mapping names the action "
                 f"{field.streamed.action!r} (they name: {known}). The field says nothing unless events have it"
+            )
+
+
+def _unnamed_features(config: Config) -> Iterator[str]:
+    """Features of items that groups go by and that the configuration names nowhere else."""
+    named = {field.source for field in config.features.fields}
+    for mapping in config.log.mapping:
+        of_items = "features." if mapping.kind == "item" else "item_features."
+        named |= {f"item.{name.removeprefix(of_items)}" for name in mapping.columns if name.startswith(of_items)}
+    for group in config.serving.minimums:
+        if group.feature not in named:
+            yield (
+                f"serving.minimums: no field and no mapping has the feature {group.feature}. The group has no items "
+                "unless item updates have it"
             )
 
 

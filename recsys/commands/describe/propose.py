@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
@@ -17,7 +17,7 @@ from recsys.commands.output.terminal import plain_console
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
 from recsys.proposal.ingest_trial import Trial, trial
-from recsys.proposal.mappings.mapping import Described
+from recsys.proposal.mappings.mapping import Described, ProposedMapping
 from recsys.proposal.mappings.properties import only_properties
 from recsys.proposal.proposal import Proposal, describe, propose
 from recsys.proposal.roles.roles import Said
@@ -28,11 +28,13 @@ _WIDEST = 24
 """Characters of a column's name."""
 
 
-def init(path: Path, files: Sequence[Path], positive: Sequence[str], **said: str | None) -> None:
+def init(
+    path: Path, files: Sequence[Path], positive: Sequence[str], *, force: bool = False, **said: str | None
+) -> None:
     """Write the proposal; nothing is written if the first rows give nothing to learn from."""
     if not files:
         raise InvalidValueError("give the files to look at, such as: recsys init --from clicks.csv")
-    path = free_path(path, " --from FILE...")
+    path = free_path(path, " --from FILE...", force=force)
     console = plain_console()
     proposal, tried = _tried(propose(files, _said(positive, **said)), path)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -50,14 +52,17 @@ def inspect(files: Sequence[Path], positive: Sequence[str], **said: str | None) 
     """Show columns, proposal and what it would ingest, and write nothing."""
     console = plain_console()
     described = describe(files, _said(positive, **said))
-    for one in described:
-        console.print(_columns(one))
-        for note in one.sample.notes:
-            console.print(note)
     if only_properties(described):
+        _show_columns(console, described)
         console.print("These are properties alone: give the file of what happened as well for a proposal.")
         return
-    proposal, tried = _tried(propose(files, _said(positive, **said)), Path("recsys.toml"))
+    try:
+        proposal = propose(files, _said(positive, **said))
+    except InvalidValueError:
+        _show_columns(console, described)
+        raise
+    _show_columns(console, described, proposal.mappings)
+    proposal, tried = _tried(proposal, Path("recsys.toml"))
     console.print(proposal.text, highlight=False, soft_wrap=True)
     _would_ingest(console, tried)
     _questions(console, proposal)
@@ -152,7 +157,21 @@ def _warnings(tried: Trial) -> list[str]:
     return found
 
 
-def _columns(one: Described) -> Table:
+def _show_columns(console: Console, described: Sequence[Described], mappings: Sequence[ProposedMapping] = ()) -> None:
+    for one in described:
+        read = {
+            feature.column.name: feature.source
+            for mapping in mappings
+            if mapping.of.path == one.path
+            for feature in mapping.features
+        }
+        console.print(_columns(one, read))
+        for note in one.sample.notes:
+            console.print(note)
+
+
+def _columns(one: Described, read: Mapping[str, str]) -> Table:
+    """`read`: by column, the source of the field that reads it."""
     sample = one.sample
     rows = f"{'all' if sample.whole else 'the first'} {sample.rows:,} rows"
     table = Table(box=None, pad_edge=False, title=f"{one.path}: {rows}", title_justify="left")
@@ -160,7 +179,8 @@ def _columns(one: Described) -> Table:
         table.add_column(heading, no_wrap=True, overflow="ellipsis", max_width=_WIDEST)
     for heading in ("examples", "guess"):  # wrapped, so that the narrowest terminal shows all of them
         table.add_column(heading, overflow="fold", ratio=1)
-    guesses = {guess.name: f"{role}: {guess.reason}" for role, found in one.roles.found.items() for guess in found}
+    guesses = {name: f"feature: {source}" for name, source in read.items()}
+    guesses |= {guess.name: f"{role}: {guess.reason}" for role, found in one.roles.found.items() for guess in found}
     for name, cells in sample.columns.items():
         column = Column(name, cells)
         examples = ", ".join(text[:30] for text in list(column.elements)[:_EXAMPLES])

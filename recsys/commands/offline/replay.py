@@ -48,8 +48,7 @@ def run(
         task = bar.add_task("batch stage", total=None)
 
         def show(progress: ReplayProgress) -> None:
-            text = f"{replay_report.moment(progress.time)}  {progress.trained:,} learned  {progress.scored:,} scored"
-            bar.update(task, description=text)
+            bar.update(task, description=replay_report.reached(progress))
 
         result = evaluate(config, log, batch_until=start, refreshes=refreshes, until=end, batches=batches, report=show)
     with file_errors("the results (--out)", out):

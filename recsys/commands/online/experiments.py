@@ -199,9 +199,22 @@ def _exact(goal: GoalSummary) -> Iterator[str]:
     """Of a goal whose users each count once: what holds for any number of them."""
     for compared in goal.comparisons:
         if compared.exact is not None:
-            low, high = compared.exact
-            between = f"between {low:+.4f} and {high:+.4f}"
-            yield f"Exactly, without adjustment: {compared.arm!r} is {between} from the first in {goal.name!r}."
+            yield (
+                f"Goal {goal.name!r}, for any number of users and without adjustment: of those of {compared.arm!r} "
+                f"{_points(*compared.exact)} came back than of those of {compared.control!r}, in percentage points."
+            )
+
+
+def _points(low: float, high: float) -> str:
+    """Bounds of a difference of shares, in words.
+
+    >>> _points(0.012, 0.034), _points(-0.034, -0.012), _points(-0.05, 0.023)
+    ('1.2 to 3.4 more', '1.2 to 3.4 fewer', 'between 5.0 fewer and 2.3 more')
+    """
+    if low < 0 < high:
+        return f"between {-100 * low:.1f} fewer and {100 * high:.1f} more"
+    least, most = sorted((100 * abs(low), 100 * abs(high)))
+    return f"{least:.1f} to {most:.1f} {'more' if low >= 0 else 'fewer'}"
 
 
 def _rate(value: float | None, interval: Interval | None, sign: str = "") -> str:

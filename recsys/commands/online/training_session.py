@@ -11,7 +11,7 @@ from rich.console import Console
 from recsys.commands.output import embedding_tables
 from recsys.commands.output.log_warnings import label_warnings, log_warnings
 from recsys.commands.output.terminal import say
-from recsys.commands.output.training_progress import dashboard
+from recsys.commands.output.training_progress import dashboard, uninformed
 from recsys.config.schema import Config
 from recsys.config.units import written
 from recsys.training.trainer import Trainer
@@ -57,6 +57,7 @@ def _warnings(config: Config, trainer: Trainer, refused: Counter[str]) -> Iterat
     if aside := not_served(trainer.published):
         yield f"{aside}."
     yield from label_warnings(config, trainer.progress.labels)
+    yield from uninformed(trainer.progress)
     yield from impaired(trainer.losses)
     yield from left_out(trainer.learner.left_out)
     yield from embedding_tables.warnings(trainer.learner.store, refused)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from rich.table import Table
 
 from recsys.evaluation.metrics import Summary
@@ -22,6 +24,20 @@ def dashboard(progress: Progress) -> Table:
         for name, summary in (("all", progress.total(task)), ("recent", progress.recent(task))):
             table.add_row(f"{of}{name}", *_cells(summary))
     return table
+
+
+def uninformed(progress: Progress) -> Iterator[str]:
+    """A warning for each task whose recent scores say less of the labels than their mean alone."""
+    for task in progress.tasks:
+        recent = progress.recent(task)
+        if recent.normalised_entropy > 1:
+            of = f" of {task}" if len(progress.tasks) > 1 else ""
+            yield (
+                f"Normalised entropy of recent rows{of} is {recent.normalised_entropy:.3f}, above 1: the scores say "
+                "less than the share of positives alone. After some thousand rows that is the beginning: ingest more, "
+                "or learn in smaller steps (training.batch_size). If it stays so, lower training.sparse_lr, or leave "
+                "out fields whose values hardly come again (docs/train.md)."
+            )
 
 
 def _cells(summary: Summary) -> list[str]:

@@ -18,7 +18,7 @@ from streaming.encode import feature_spec
 class FieldSection(Section):
     """One field of the model's input; see `docs/architecture.md` for the sources."""
 
-    name: Annotated[str, Field(pattern=r"^[^\W\d]\w*$")]
+    name: Annotated[str, Field(pattern=r"^[^\W\d]\w*$", description="letters, digits and _, and begin with no digit")]
     """Letters of any language, digits and underscores."""
     kind: Literal["categorical", "multi", "numeric"] = "categorical"
     source: str

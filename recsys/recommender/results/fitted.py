@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from recsys.commands.output import embedding_tables
 from recsys.commands.output.log_warnings import label_warnings, log_warnings
+from recsys.commands.output.training_progress import uninformed
 from recsys.unlearned import impaired, not_learned
 
 if TYPE_CHECKING:
@@ -43,7 +44,8 @@ class Fitted:
     ) -> Fitted:
         """What `trainer` has done since it had learned `steps_before` batches."""
         total, steps = trainer.progress.total(), trainer.learner.steps
-        warnings = [*log_warnings(config), *label_warnings(config, trainer.progress.labels), *impaired(trainer.losses)]
+        warnings = [*log_warnings(config), *label_warnings(config, trainer.progress.labels)]
+        warnings += [*uninformed(trainer.progress), *impaired(trainer.losses)]
         if lost := not_learned(trainer.outcomes, len(trainer.progress.tasks)):
             warnings.insert(0, f"Not learned from, since the log began: {lost}.")
         warnings += embedding_tables.warnings(trainer.learner.store, refused_before)

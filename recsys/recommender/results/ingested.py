@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -35,15 +36,16 @@ class Ingested:
     """What looks wrong in the events, with the remedy."""
 
     @staticmethod
-    def of(ingest: Ingest, config: Config, latest: int) -> Ingested:
-        """What `ingest`, which is new, has done as configured; `latest` is the last time (ms) that is plausible."""
+    def of(ingest: Ingest, config: Config, latest: int, unread: Sequence[str] = ()) -> Ingested:
+        """What `ingest`, which is new, has done as configured; `latest` is the last time (ms) that is plausible, and
+        `unread` what was said of the frames."""
         counts = ingest.counts
         span = None
         if ingest.span is not None:
             oldest, newest = (datetime.fromtimestamp(time / 1000, UTC) for time in ingest.span)
             span = oldest, newest
         reasons = dict(ingest.reasons.most_common(_REASONS))
-        late, found = ingest.late_events.count, tuple(doubts(ingest, config, latest))
+        late, found = ingest.late_events.count, (*dict.fromkeys(unread), *doubts(ingest, config, latest))
         return Ingested(
             counts.accepted, counts.duplicate, counts.dead, reasons, span, late, config.log.dead_letters, found
         )

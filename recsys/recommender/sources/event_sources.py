@@ -55,15 +55,17 @@ def sources(
     data: Any,
     mapping: str | Mapping[str, Any] | MappingSection | None,
     folder: Path,
+    doubts: list[str],
     *,
     sort: bool = False,
 ) -> list[Source]:
     """The sources of everything in `data`; frames are written into `folder`, to be read by the rules for files.
 
-    Raises InvalidValueError for what is neither frame, path, event nor an iterable of one of these.
+    What should be said of the frames is added to `doubts`. Raises InvalidValueError for what is neither frame, path,
+    event nor an iterable of one of these.
     """
     if frames.is_frame(data):
-        return frames.sources(config, data, mapping, folder, sort=sort)
+        return frames.sources(config, data, mapping, folder, doubts, sort=sort)
     if isinstance(data, str | Path):
         return list(wiring.file_sources(frames.mapped(config, mapping), [Path(data)], sort=sort))
     if isinstance(data, Mapping) or _is_event(data):
@@ -75,7 +77,9 @@ def sources(
     if first and (frames.is_frame(first[0]) or isinstance(first[0], str | Path)):
         parts = enumerate(chain(first, rest))
         return [
-            source for n, part in parts for source in sources(config, part, mapping, _made(folder / str(n)), sort=sort)
+            source
+            for n, part in parts
+            for source in sources(config, part, mapping, _made(folder / str(n)), doubts, sort=sort)
         ]
     return [EventObjects(chain(first, rest))]
 

@@ -17,6 +17,7 @@ from recsys.config.messages import told
 from recsys.config.schema import Config
 from recsys.config.sections.log import MappingSection
 from recsys.errors import ConfigError, InvalidValueError
+from recsys.recommender.sources.frame_doubts import frame_doubts
 from recsys.recommender.sources.near_names import check_near_names
 from recsys.recommender.sources.polars_frames import computed, is_lazy
 from streaming.ingest.formats.columnar import in_micros
@@ -46,10 +47,11 @@ def sources(
     frame: Any,
     mapping: str | Mapping[str, Any] | MappingSection | None,
     folder: Path,
+    doubts: list[str],
     *,
     sort: bool = False,
 ) -> list[Source]:
-    """The sources of one frame, which is written into `folder`.
+    """The sources of one frame, which is written into `folder`; what should be said of it is added to `doubts`.
 
     Without a `mapping` the columns have the names of events' fields. Raises InvalidValueError when they do not fit.
     """
@@ -64,6 +66,7 @@ def sources(
             str(column) for key, column in mapping.columns.items() if key != f"features.{column}" or column in known
         ]
         check_near_names(table, read, _TAKEN[mapping.kind])
+        doubts += frame_doubts(table, mapping)
     named = mapped(config, mapping)
     path = folder / "frame.parquet"
     try:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 from math import isinf
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from streaming.events.columns import KINDS
 from streaming.events.schema import Value
+
+FEATURES_BY_NAME: Final = 'Expected an object of features by name, such as {"price": [1.5, 2.0]} for two items'
+_PER_ITEM: Final = "Expected an array with one value per item, in their order, such as [1.5, 2.0] for two items"
 
 
 def explain(line: bytes, error: Exception) -> str:
@@ -24,6 +27,8 @@ def explain(line: bytes, error: Exception) -> str:
     if isinstance(error, msgspec.ValidationError) and reason.endswith(("`$.type`", "field `type`")):
         what, at, where = reason.partition(" - at ")
         return f"{what}; the kinds are {', '.join(KINDS)}{at}{where}"
+    if isinstance(error, msgspec.ValidationError) and reason.endswith("`$.item_features`"):
+        return f"item_features: {FEATURES_BY_NAME}"
     if isinstance(error, msgspec.ValidationError) and "[...]" not in reason:
         return reason
     if not isinstance(error, msgspec.DecodeError):
@@ -64,7 +69,8 @@ def _named(event: Any, reason: str) -> str:
     for where in ("features", "item_features") if isinstance(event, dict) else ():
         for name, value in event[where].items() if isinstance(event.get(where), dict) else ():
             if where == "item_features" and not isinstance(value, list):
-                return f"{where}.{name}: Expected an array with one value per item"
+                by_item = "; names are those of features, not of items" if isinstance(value, dict) else ""
+                return f"{where}.{name}: {_PER_ITEM}{by_item}"
             for one in value if isinstance(value, list) and where == "item_features" else [value]:
                 try:
                     msgspec.convert(one, Value)

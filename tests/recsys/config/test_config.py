@@ -579,3 +579,25 @@ def test_a_mapping_behind_a_wider_one_is_an_error(first: str, second: str) -> No
     wide, narrow = (f"{MAPPING}files = '{pattern}'\n" for pattern in (first, second))
     assert f"the mapping of {second!r} is never used, because the one of {first!r}" in problem(wide + narrow)
     assert len(parse(narrow + wide, TEMPLATE).log.mapping) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (
+            "[serving]\nminimums = [{ feature = 'category', value = 'a', share = 0.1 }]",
+            "must be a feature of items, written with `item.` before its name, not",
+        ),
+        ("[[features.fields]]\nname = '1st'\nsource = 'item'", "must be letters, digits and _, and begin with no"),
+        ("[training]\nmetrics = '9100'", 'must be HOST:PORT, such as 127.0.0.1:9100, not "9100"'),
+        ("[[tasks]]\nname = 'a b'\nactions = ['b']\nwait = '1m'", "must be letters of English, digits, _ and -"),
+        (
+            "[[serving.api_keys]]\nname = '-'\nscopes = ['rank']\nsha256 = '" + 64 * "0" + "'",
+            "must be letters of English, digits, ., _ and -, begin with a letter or digit",
+        ),
+    ],
+)
+def test_a_text_of_another_form_is_told_the_form_in_words(text: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=re.escape(message)) as error:
+        parse(text, Path("recsys.toml"))
+    assert "^" not in str(error.value)

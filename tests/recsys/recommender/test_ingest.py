@@ -118,6 +118,22 @@ def test_rows_with_a_label_are_lists_with_their_clicks(empty: Recommender) -> No
     assert second.items == ["cola"]
 
 
+def test_columns_that_no_field_reads_are_said_to_be_left_out(empty: Recommender) -> None:
+    rows = {"time": [START], "user": ["u"], "item": ["tea"], "label": [1], "device": "desk", "shelf": [3]}
+    with pytest.warns(UserWarning, match="left out: shelf.*request.shelf or, of items, item.shelf"):
+        done = empty.ingest(pd.DataFrame(rows))
+    assert len(done.warnings) == 1
+
+
+def test_rows_of_one_list_without_its_id_are_said_to_be_lists_of_their_own(empty: Recommender) -> None:
+    together = {"time": [START, START, START + 1, START + 1], "user": ["u", "u", "v", "v"]}
+    rows = together | {"item": ["tea", "cola"] * 2, "label": [1, 0, 0, 1]}
+    with pytest.warns(UserWarning, match="Each row is a list of one item"):
+        empty.ingest(pd.DataFrame(rows))
+    empty.ingest(pd.DataFrame(rows | {"id": ["a", "a", "b", "b"]}))
+    empty.ingest(pd.DataFrame(rows | {"time": [START + n for n in range(4)]}))
+
+
 def test_rows_of_user_and_item_alone_are_feedback(empty: Recommender) -> None:
     rows = {
         "time": [START + n for n in range(40)],

@@ -33,3 +33,10 @@ def test_one_task_has_its_score_alone(fitted: Recommender) -> None:
     ranked = fitted.rank(0, list(DRINKS))
     assert ranked.scores == {}
     assert ranked.to_arrow().column_names == ["item", "score", "source"]
+
+
+@pytest.mark.slow
+def test_items_may_be_asked_for_by_their_features(fitted: Recommender) -> None:
+    hot = {item for item, kind in DRINKS.items() if kind == "hot"}
+    assert {item for item, _ in fitted.recommend(0, 4, where={"temperature": "hot"})} == hot
+    assert list(fitted.recommend(0, 4, where={"temperature": "frozen"})) == []

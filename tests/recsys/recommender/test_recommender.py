@@ -152,6 +152,10 @@ def test_a_ranking_can_be_ingested_with_what_the_user_did(fitted: Recommender) -
         (lambda r: r.recommend(None), "None"),
         (lambda r: r.rank("0", ["tea"], features={"device": ["a"]}), "features.device"),
         (lambda r: r.rank("0", ["tea"], item_features={"temperature": []}), "item_features.temperature"),
+        (
+            lambda r: r.rank("0", ["tea"], item_features={"temperature": "hot"}),
+            "Expected an object of features by name",
+        ),
         (lambda r: r.rank("0", ["tea"], time="yesterday"), "time: 'yesterday'"),
         (lambda r: r.replay(1.5), "batch_until"),
         (lambda r: r.replay(0.5, refresh="never"), "refresh: 'never'"),

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from recsys.commands.output.training_progress import uninformed
 from recsys.evaluation.progressive import Progressive
 from recsys.training.progress import Progress
 from streaming.encode.batch import Jagged, TrainingBatch
@@ -171,3 +172,12 @@ def test_each_task_has_figures_and_a_window_of_its_own(tmp_path: Path) -> None:
         assert repr(restored.total(task)) == repr(progress.total(task))  # some figures are NaN
         assert repr(restored.recent(task)) == repr(progress.recent(task))
     assert repr(progress.total()) == repr(progress.total("click"))
+
+
+def test_scores_that_say_less_than_the_mean_label_are_warned_of() -> None:
+    progress = Progress(tasks=("click", "buy"))
+    for task, score in enumerate((0.5, 0.9)):
+        batch = batch_of(100, task=task)
+        progress.add(batch, np.full(100, score, np.float32), events=0, lag=0)
+    (warning,) = uninformed(progress)
+    assert "Normalised entropy of recent rows of buy is 1.7" in warning

@@ -100,6 +100,8 @@ def test_any_body_gets_an_answer(app: httpx.Client, path: str, body: bytes) -> N
         (b'"features":{"age":1e999}', "features.age"),
         (b'"features":{"age":NaN}', "features.age"),
         (b'"item_features":{"price":3}', "item_features.price"),
+        (b'"item_features":[{"price":3}]', "item_features"),
+        (b'"item_features":{"i1":{"price":3}}', "item_features.i1"),
         (b'"item_features":{"price":[[[1]]]}', "item_features.price"),
     ],
 )

@@ -16,7 +16,7 @@ CLICK = "click"
 class TaskSection(Section):
     """One task: which interactions make its label positive."""
 
-    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$")]
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]+$", description="letters of English, digits, _ and -")]
     actions: Annotated[list[str], Field(min_length=1)]
     """Actions that make its label positive."""
     min_value: float | None = None

@@ -88,7 +88,9 @@ class TrainingSection(Section):
     """Checkpoints kept; at least two, so that training can resume if the newest is damaged."""
     cold_folder: FilePath = Path("run/cold")
     """Where rows of tables with a `cold_capacity` are while the trainer runs: on a disk, not in memory."""
-    metrics: Annotated[str, Field(pattern=r"^([^:\s]+:\d{1,5})?$")] = ""
+    metrics: Annotated[str, Field(pattern=r"^([^:\s]+:\d{1,5})?$", description="HOST:PORT, such as 127.0.0.1:9100")] = (
+        ""
+    )
     """HOST:PORT at which the trainer shows its figures to Prometheus; empty for none."""
     tensorboard: FilePath | None = None
     """Folder for the curves of `recsys train` and `recsys fit`, as TensorBoard reads them."""

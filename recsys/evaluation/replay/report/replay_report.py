@@ -5,12 +5,16 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from importlib.resources import files
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import jinja2
 
 from recsys.evaluation.metrics import METRICS
 from recsys.evaluation.replay.replay_result import ArmResult, Figure, Gain, OrderResult, Orders, ReplayResult
 from recsys.off_policy.estimates import Estimate
+
+if TYPE_CHECKING:
+    from recsys.evaluation.replay.training_pass import ReplayProgress
 
 BEFORE = (
     ("arm", "left"),
@@ -123,6 +127,11 @@ def moment(time: int) -> str:
     '2017-10-11 00:00'
     """
     return f"{datetime.fromtimestamp(time / 1000, UTC):%Y-%m-%d %H:%M}"
+
+
+def reached(progress: ReplayProgress) -> str:
+    """How far a replay is, in words: scores are given to each shown item of the online stage, one for each arm."""
+    return f"{moment(progress.time)}  {progress.trained:,} shown items learned, {progress.scored:,} scores given"
 
 
 def figure(value: Figure, digits: int = 4) -> str:

@@ -78,6 +78,21 @@ def test_settings_that_have_an_effect_are_valid(tmp_path: Path, settings: str) -
     assert (result.exit_code, result.output.count("\n")) == (0, 1), result.output
 
 
+def test_a_group_by_a_feature_that_nothing_names_may_be_a_slip(tmp_path: Path) -> None:
+    config = tmp_path / "recsys.toml"
+    config.write_text(
+        "[serving]\nminimums = [\n"
+        "{ feature = 'item.maker', value = 'small', share = 0.05 },\n"
+        "{ feature = 'item.makr', value = 'small', share = 0.05 }]\n"
+        "[[log.mapping]]\nfiles = '*.csv'\nkind = 'item'\n"
+        "[log.mapping.columns]\nitem = 'i'\ntime = 't'\n'features.maker' = 'm'\n"
+    )
+    result = CliRunner().invoke(main, ["check", "-c", str(config)])
+    assert result.exit_code == 0, result.output
+    assert result.output.count("no field and no mapping has the feature") == 1
+    assert "has the feature item.makr." in result.output
+
+
 def test_a_redis_that_does_not_answer_is_named(tmp_path: Path) -> None:
     config = tmp_path / "recsys.toml"
     config.write_text("[project]\nname = 'shop'\n[redis]\nurl = 'redis://127.0.0.1:1/0'\n")
@@ -140,3 +155,6 @@ def test_init_makes_the_folder_and_takes_one(tmp_path: Path, named: str, written
     again = CliRunner().invoke(main, ["init", str(tmp_path / named)])
     assert f"{tmp_path / written} already exists" in again.output
     assert f"such as: recsys init {(tmp_path / written).with_name('new.toml')}" in again.output
+    (tmp_path / written).write_text("")
+    assert CliRunner().invoke(main, ["init", "--force", str(tmp_path / named)]).exit_code == 0
+    assert (tmp_path / written).read_text()

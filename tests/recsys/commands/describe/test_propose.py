@@ -520,6 +520,24 @@ def test_the_table_of_inspect_shows_all_words_in_80_columns(tmp_path: Path, monk
         assert word in table
 
 
+def test_inspect_says_which_source_reads_a_column(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
+    table = run(tmp_path, "inspect", *lists_and_clicks(tmp_path)).output.partition("# Proposed")[0]
+    (device,) = (line for line in table.splitlines() if line.startswith("device "))
+    assert device.rstrip().endswith("feature: request.device")
+
+
+def test_a_second_proposal_is_written_over_the_first_when_that_is_asked(tmp_path: Path) -> None:
+    files = lists_and_clicks(tmp_path)
+    (tmp_path / "recsys.toml").write_text("mine")
+    refused = run(tmp_path, "init", "--from", *files)
+    assert refused.exit_code == 1
+    assert "write over it with --force" in refused.output.replace("\n", " ")
+    assert (tmp_path / "recsys.toml").read_text() == "mine"
+    assert run(tmp_path, "init", "--force", "--from", *files).exit_code == 0
+    assert load(tmp_path / "recsys.toml").model.name == "fm"
+
+
 def test_a_file_of_fewer_labels_than_batches_is_proposed_too(tmp_path: Path) -> None:
     rows = [f"{1_700_000_000 + i},u{i % 3},i{i % 2},{i % 2}" for i in range(3)]
     (tmp_path / "a.csv").write_text("\n".join(["time,user_id,item_id,clicked", *rows]) + "\n")

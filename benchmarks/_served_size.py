@@ -85,12 +85,11 @@ def p50(seconds: Mapping[str, list[float]], name: str) -> float:
 
 def _publish(learner: Learner, config: Config, publisher: Publisher) -> None:
     learner.store.subscribe("size")
-    publisher.publish(learner.store.delta("size"))
+    rows = learner.store.delta("size")
     model, dims = learner.served_model, {table.name: table.dim for table in wiring.tables(config)}
     graph = Exporter(model, learner.spec).graph(model)
     artefact = Artefact("one-pass", learner.steps, 0, dims, {RANKER: graph}, learner.spec, learner.scaling)
-    publisher.publish_artefact(artefact)
-    publisher.take_over(artefact.version)
+    publisher.publish_whole(rows, artefact, "measured")
 
 
 def _size(client: RedisClient, publisher: Publisher, publish: Publish) -> int:

@@ -23,7 +23,9 @@ from streaming.events.columns import IMPRESSION
 from streaming.events.schema import Impression
 from streaming.ingest.codec import to_events
 
-Outcome = Literal["equal", "last bits", "popularity", "no model", "version", "rows", "moved", "features", "unexplained"]
+Outcome = Literal[
+    "equal", "last bits", "popularity", "no model", "version", "rows", "moved", "features", "clock", "unexplained"
+]
 LAST_BITS = 1e-6
 """Largest difference of a score that engines, processors and the number of candidates make."""
 SETTLED = 10_000
@@ -36,7 +38,7 @@ class PublishedModel:
 
     model: LoadedModel
     changed: int | None
-    """When its rows changed last, in ms; None if that is not known. A frozen copy's do not: 0."""
+    """When its rows changed last, in ms; None if that is not known. Those of a frozen copy when it was made."""
 
     def unchanged_since(self, time: int) -> bool:
         """Whether what a server scored with at this time (ms) is what Redis holds, as far as is known."""
@@ -60,21 +62,33 @@ class Tally:
         self.example = self.example or other.example
 
 
+@dataclass(frozen=True, slots=True)
+class _ShownAt:
+    """Where and when lists were shown."""
+
+    model: str
+    partition: int
+    second: int
+
+
 class RescoredLists:
     """Scores impressions again, with their features as logged and the rows and graphs of `models`, and counts outcomes.
 
     A list that a version of one name has ranked is scored with every model of that version, so with a frozen copy, too.
-    `score` gives what a list was ranked by.
+    `score` gives what a list was ranked by, `now` the time in ms.
     """
 
-    def __init__(self, models: Sequence[PublishedModel], score: Callable[[Impression], TaskScore]) -> None:
-        self._score = score
+    def __init__(
+        self, models: Sequence[PublishedModel], score: Callable[[Impression], TaskScore], now: Callable[[], int]
+    ) -> None:
+        self._score, self._now = score, now
         self._of_version: dict[str, list[PublishedModel]] = defaultdict(list)
         for one in models:
             self._of_version[one.model.artefact.version].append(one)
         self._tallies = defaultdict[Outcome, Tally](Tally)
-        self._unexplained = defaultdict[str, Tally](Tally)
-        """By model."""
+        self._unexplained = defaultdict[_ShownAt, Tally](Tally)
+        self._latest: dict[int, int] = {}
+        """By partition, a second after which none of them was shown."""
 
     @property
     def tallies(self) -> dict[Outcome, Tally]:
@@ -86,18 +100,34 @@ class RescoredLists:
 
     def changed(self, model: str) -> None:
         """Rows of a model have changed while its lists were scored: what is unexplained of them may be so by that."""
-        if model in self._unexplained:
-            self._tallies["moved"].add(self._unexplained.pop(model))
+        self._explain("moved", lambda shown: shown.model == model)
 
-    def take(self, events: pa.RecordBatch, since: int = 0) -> None:
-        """Score the impressions among them since an event time (ms). Raises RowsUnavailableError without Redis."""
+    def take(self, events: pa.RecordBatch, since: int = 0, partition: int = 0) -> None:
+        """Score the impressions among them since an event time (ms). Raises RowsUnavailableError without Redis.
+
+        Events of a partition of the log come in its order.
+        """
         chosen = pc.and_(pc.equal(events.column("kind"), IMPRESSION), pc.greater_equal(events.column("time"), since))
         for shown in to_events(events.filter(chosen)):
             assert isinstance(shown, Impression)
             outcome, difference = self._outcome(shown)
-            name = shown.model.partition("@")[0]
-            tally = self._unexplained[name] if outcome == "unexplained" else self._tallies[outcome]
+            at = _ShownAt(shown.model.partition("@")[0], partition, shown.time // 1000)
+            self._order(at)
+            if outcome == "unexplained":
+                self._latest[partition] = max(at.second, self._latest.get(partition, 0))
+            tally = self._unexplained[at] if outcome == "unexplained" else self._tallies[outcome]
             tally.add(Tally(1, difference, shown.id))
+
+    def _order(self, at: _ShownAt) -> None:
+        """A list that the log has before one that is far earlier was ranked by a server whose clock was ahead."""
+        ahead = at.second + SETTLED // 1000
+        if self._latest.get(at.partition, 0) > ahead:
+            self._explain("clock", lambda shown: shown.partition == at.partition and shown.second > ahead)
+            self._latest[at.partition] = ahead
+
+    def _explain(self, outcome: Outcome, those: Callable[[_ShownAt], bool]) -> None:
+        for shown in [shown for shown in self._unexplained if those(shown)]:
+            self._tallies[outcome].add(self._unexplained.pop(shown))
 
     def _outcome(self, shown: Impression) -> tuple[Outcome, float]:
         """With the largest difference of a score, 0 of a list that cannot be scored."""
@@ -113,7 +143,10 @@ class RescoredLists:
         if difference == math.inf:
             return "features", 0.0
         own = [one for one, _ in found if one.model.name == name]
-        return _reason(difference, shown, rows_stand=any(one.unchanged_since(shown.time) for one in own)), difference
+        outcome = _reason(difference, shown, rows_stand=any(one.unchanged_since(shown.time) for one in own))
+        if outcome == "unexplained" and shown.time > self._now() + SETTLED:
+            outcome = "clock"
+        return outcome, difference
 
     def _difference(self, model: LoadedModel, shown: Impression) -> float:
         """The largest one of a score from the logged; infinite where the log lacks features that the model reads."""
@@ -153,7 +186,8 @@ _MEANINGS: dict[Outcome, str] = {
     "equal": "the same, bit for bit",
     "last bits": "the same but for the last bits: another engine or processor, or ONNX Runtime, whose last bits depend "
     "on candidates that the log does not have",
-    "moved": "rows of the model have changed since",
+    "moved": "rows of the model have changed since, or its copy was made anew",
+    "clock": "the clock of the server was ahead of others': whether rows have changed since cannot be told",
     "version": "Redis does not hold this version of the model any more",
     "rows": "Redis gave no rows when it was ranked",
     "features": "the log lacks features that the model reads, or has one of the wrong kind",

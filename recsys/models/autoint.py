@@ -17,6 +17,7 @@ from recsys.errors import InvalidValueError
 from recsys.models.base import FieldAxes, RankingModel
 from recsys.models.blocks.interacting_attention import InteractingAttention
 from recsys.models.blocks.perceptron import Perceptron, drop
+from serving.model.autoint.autoint_layers import NORM_EPS
 
 
 class InteractingLayer(nn.Module):
@@ -41,7 +42,7 @@ class InteractingLayer(nn.Module):
             nn.init.xavier_uniform_(weight)
         if code_form:
             nn.init.zeros_(self.projection.bias)
-        self.norm = nn.LayerNorm(self.width, eps=1e-8) if code_form else nn.Identity()
+        self.norm = nn.LayerNorm(self.width, eps=NORM_EPS) if code_form else nn.Identity()
 
     def forward(self, fields_BMd: Tensor) -> Tensor:
         drops = self.dropout > 0 and self.training

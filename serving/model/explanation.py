@@ -52,6 +52,8 @@ class Explainer:
     def _attention(self) -> Attention:
         try:
             return Attention(read_graph(self._artefact.graphs[RANKER]))
+        except ArtefactError as error:
+            raise ArtefactError(f"only an autoint that pools no histories explains its rankings: {error}") from error
         except ImportError as error:
             raise ArtefactError(f"weights of a graph are read by OpenVINO, which is not installed: {error}") from error
 

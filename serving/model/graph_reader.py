@@ -32,21 +32,32 @@ class ReadGraph:
     model: Mapping[str, Any]
 
 
+@dataclass(frozen=True, slots=True)
+class OpenedGraph:
+    """A graph as OpenVINO has read it: its own form, `model`, for all that use it."""
+
+    model: Any
+
+    @staticmethod
+    def of(graph: bytes) -> OpenedGraph:
+        """ArtefactError for a graph that OpenVINO cannot read, ImportError where it is not installed."""
+        try:
+            return OpenedGraph(openvino_core().read_model(graph))
+        except RuntimeError as error:
+            raise unreadable(error) from None
+
+    def read(self) -> ReadGraph:
+        """What the graph says of itself."""
+        ops, place = self.model.get_ops(), ["framework", MODEL]
+        constants = {op.friendly_name: op.data for op in ops if op.get_type_name() == "Constant"}
+        options = json.loads(self.model.get_rt_info(place).astype(str)) if self.model.has_rt_info(place) else {}
+        output = shape(self.model.outputs[0].partial_shape)
+        return ReadGraph(input_shapes(self.model.inputs), output, constants, options)
+
+
 def read_graph(graph: bytes) -> ReadGraph:
-    """Read with OpenVINO's reader. ArtefactError for a graph that it cannot read."""
-    read = openvino_model(graph)
-    constants = {op.friendly_name: op.data for op in read.get_ops() if op.get_type_name() == "Constant"}
-    place = ["framework", MODEL]
-    options = json.loads(read.get_rt_info(place).astype(str)) if read.has_rt_info(place) else {}
-    return ReadGraph(input_shapes(read.inputs), shape(read.outputs[0].partial_shape), constants, options)
-
-
-def openvino_model(graph: bytes) -> Any:
-    """OpenVINO's form of the graph. ArtefactError for a graph that it cannot read."""
-    try:
-        return openvino_core().read_model(graph)
-    except RuntimeError as error:
-        raise unreadable(error) from None
+    """What the graph says of itself. Raises as `OpenedGraph.of`."""
+    return OpenedGraph.of(graph).read()
 
 
 def unreadable(error: RuntimeError) -> ArtefactError:

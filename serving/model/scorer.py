@@ -13,7 +13,7 @@ import numpy as np
 
 from recsys.errors import ArtefactError, InvalidValueError
 from serving.model.chunked_scorer import ChunkedScorer, Floats, Scorer
-from serving.model.graph_reader import input_shapes, openvino_core, openvino_model, shape, unreadable
+from serving.model.graph_reader import OpenedGraph, input_shapes, openvino_core, shape, unreadable
 
 logger = logging.getLogger(__name__)
 
@@ -31,16 +31,16 @@ class OpenVinoScorer(ChunkedScorer):
     engine = "openvino"
     step = 16
 
-    def __init__(self, graph: bytes, threads: int = 1, precision: Literal["f32", "bf16"] = "f32") -> None:
+    def __init__(self, graph: bytes | OpenedGraph, threads: int = 1, precision: Literal["f32", "bf16"] = "f32") -> None:
         options = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
             "INFERENCE_PRECISION_HINT": precision,
         }
-        read = openvino_model(graph)
+        opened = graph if isinstance(graph, OpenedGraph) else OpenedGraph.of(graph)
         try:
-            compiled = openvino_core().compile_model(read, "CPU", options)
+            compiled = openvino_core().compile_model(opened.model, "CPU", options)
         except RuntimeError as error:
             raise unreadable(error) from None
         super().__init__(input_shapes(compiled.inputs), shape(compiled.outputs[0].partial_shape))
@@ -81,25 +81,28 @@ class OnnxScorer(ChunkedScorer):
 
 def load_scorer(graph: bytes, engine: Engine = "auto", threads: int = 1) -> Scorer:
     """A scorer for `graph`; `auto` is OpenVINO where it is installed and takes the graph, else ONNX Runtime; `numba` is
-    the kernel of AutoInt, see `load_autoint`, and `auto` for other models.
+    the kernel of AutoInt, see `load_autoint`, and `auto` for other models and where OpenVINO, which reads the weights,
+    is not installed.
 
     InvalidValueError for an unknown engine, ArtefactError for a graph that cannot be read.
     """
     if engine not in get_args(Engine):
         raise InvalidValueError(f'unknown engine {engine!r}: choose "auto", "openvino", "onnxruntime" or "numba"')
-    if engine == "numba":
-        from serving.model.autoint.autoint_scorer import load_autoint  # its compiler takes a second to load
-
-        return load_autoint(graph, load_scorer(graph, "auto", threads))
     if engine == "onnxruntime":
         return OnnxScorer(graph, threads)
     try:
-        return OpenVinoScorer(graph, threads)
+        opened = OpenedGraph.of(graph)
+        scorer = OpenVinoScorer(opened, threads)
     except (ImportError, ArtefactError) as error:
         if engine == "openvino":
             raise
         logger.warning("scoring with ONNX Runtime: %s", error)
         return OnnxScorer(graph, threads)
+    if engine != "numba":
+        return scorer
+    from serving.model.autoint.autoint_scorer import load_autoint  # its compiler takes a second to load
+
+    return load_autoint(opened.read(), scorer)
 
 
 def processor_capabilities() -> Collection[str]:

@@ -6,7 +6,7 @@
 | `recsys:{model}:{run}:artefact` | string | the exported graph, see `serving.model.artefact` |
 | `recsys:{model}:{run}:fallback` | string | by table, which rows ids without one read, `embedding.store.Fallback` |
 | `recsys:{model}:{run}:vectors` | hash | vectors by item, half floats: `serving.replication.publish.vector_publisher` |
-| `recsys:{model}:{run}:figures` | string | by task, how well it did last, JSON: `serving.replication.trainer_status` |
+| `recsys:{model}:{run}:figures` | string | how well it did, when rows changed: `serving.replication.trainer_status` |
 | `recsys:{model}:{run}:sequence` | string | the last delta written whole and its epoch; no run without it is whole |
 | `recsys:{model}:deltas` | stream, capped | changed rows and artefacts, see `serving.replication.delta_messages` |
 | `recsys:{model}:served` | string | the run that servers follow |

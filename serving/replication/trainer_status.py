@@ -8,9 +8,10 @@ from typing import Any, cast
 import msgspec
 
 from serving.replication.connection.redis_client import RedisClient
+from serving.replication.keys import ModelKeys
 
 ROWS_CHANGED = "rows_changed"
-"""When rows of the model changed in Redis last, in milliseconds of the trainer's clock; absent until they have."""
+"""When rows of the model changed in Redis last, in milliseconds of the writer's clock; absent until they have."""
 
 
 class TrainerStatus(msgspec.Struct, frozen=True):
@@ -50,8 +51,8 @@ def not_served(status: Mapping[str, Any]) -> str:
 
 
 def lasting(status: Mapping[str, Any]) -> dict[str, Any]:
-    """What is kept of a run beyond its trainer: how well it did on its recent rows, and until when."""
-    return {name: status[name] for name in ("event_time", "tasks") if name in status}
+    """What is kept of a run beyond its trainer: how well it did on recent rows, until when, and when rows changed."""
+    return {name: status[name] for name in ("event_time", "tasks", ROWS_CHANGED) if name in status}
 
 
 class TrainerStatuses:
@@ -72,6 +73,12 @@ class TrainerStatuses:
         blobs = cast(list[bytes | None], client.mget([client.names.model(model).status for model in self._models]))
         read = {model: decode(blob) for model, blob in zip(self._models, blobs, strict=True)}
         self.by_model = {model: status for model, status in read.items() if status is not None}
+
+
+def rows_changed(client: RedisClient, keys: ModelKeys) -> int | None:
+    """When rows of a run changed last (ms), None if nobody has said. Raises redis.RedisError."""
+    said = decode(cast(bytes | None, client.get(keys.figures)))
+    return None if said is None else said.status.get(ROWS_CHANGED)
 
 
 def encode(status: Mapping[str, object], published: int) -> bytes:

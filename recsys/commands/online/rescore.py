@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,7 +15,6 @@ from rich.table import Table
 from recsys import wiring
 from recsys.commands.options.iso_time import parse_time
 from recsys.commands.output.terminal import READING, plain_console
-from recsys.commands.promotion.redis_of import status_of
 from recsys.config.file import load
 from recsys.config.schema import Config
 from recsys.errors import RedisServerError
@@ -23,7 +23,7 @@ from serving.ranking.group_scores import GroupScores
 from serving.ranking.task_score import TaskScore
 from serving.replication.connection.redis_client import RedisClient
 from serving.replication.shared_reads import served
-from serving.replication.trainer_status import ROWS_CHANGED
+from serving.replication.trainer_status import rows_changed
 from streaming.events.schema import Impression
 from streaming.log.event_log import read_partitions
 
@@ -51,10 +51,10 @@ def rescored(config: Config, since: int = 0) -> dict[Outcome, Tally]:
             models = [
                 PublishedModel(model, _changed(client, model.name)) for model in wiring.published_models(config, client)
             ]
-            lists = RescoredLists(models, _scores(config))
+            lists = RescoredLists(models, _scores(config), _now)
             for chunks in read_partitions(log):
                 for chunk in chunks:
-                    lists.take(chunk.events, since)
+                    lists.take(chunk.events, since, chunk.partition)
             for one in models:
                 if _changed(client, one.model.name) != one.changed:  # a trainer has published meanwhile
                     lists.changed(one.model.name)
@@ -67,10 +67,11 @@ def rescored(config: Config, since: int = 0) -> dict[Outcome, Tally]:
 
 def _changed(client: RedisClient, name: str) -> int | None:
     """When its rows changed last, see `PublishedModel.changed`."""
-    if not served(client, name):
-        return 0
-    status = status_of(client, name)
-    return None if status is None else status.status.get(ROWS_CHANGED)
+    return rows_changed(client, client.names.model(name, served(client, name) or ""))
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _scores(config: Config) -> Callable[[Impression], TaskScore]:

@@ -25,11 +25,10 @@ def check_publishable(config: Config, name: str, groups: int) -> None:
 
 
 def published(study: IhasStudy, groups: int, publisher: Publisher) -> int:
-    """Publish the models of `ihas GROUPS` in place of the publisher's model; returns the number of rows."""
+    """Publish the models of `ihas GROUPS` in place of the publisher's model, which stays for a while, as a run
+    that was replaced does; returns the number of rows."""
     artefact, rows = served(study, groups)
-    publisher.publish(rows.delta())
-    publisher.publish_artefact(artefact)
-    publisher.take_over(artefact.version)
+    publisher.publish_whole(rows.delta(), artefact, "searched anew")
     return sum(len(table.ids_U) for table in rows.tables.values())
 
 

@@ -9,26 +9,10 @@ H heads, K head size, W = H * K width of a layer.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-
 import numpy as np
-import numpy.typing as npt
 
-from recsys.errors import ArtefactError
+from serving.model.autoint.autoint_layers import NORM_EPS, AutoIntLayers, Floats, LayerWeights
 from serving.model.graph_reader import ReadGraph
-
-Floats = npt.NDArray[np.float32]
-_NORM_EPS = 1e-8
-
-
-@dataclass(frozen=True, slots=True)
-class _Layer:
-    """`norm` are the LayerNorm's factors and terms."""
-
-    weight: Floats
-    bias: Floats | None
-    norm: tuple[Floats, Floats] | None
 
 
 class Attention:
@@ -38,15 +22,7 @@ class Attention:
     """
 
     def __init__(self, graph: ReadGraph) -> None:
-        options, constants = graph.model, graph.constants
-        if options.get("name") != "autoint":
-            raise ArtefactError(f"the model is {options.get('name', 'not named')}: only autoint explains its rankings")
-        if "history_rows" in graph.inputs:
-            raise ArtefactError("the model pools histories by attention: such an autoint does not explain its rankings")
-        self._code_form, self._wide = options["form"] == "code", bool(options["wide"])
-        self._heads, self._residual = int(options["heads"]), bool(options["residual"])
-        self._vectors_ND = constants.get("model.numeric_ND")
-        self._layers = [_layer(constants, f"model.layers.{number}") for number in range(options["layers"])]
+        self._model = AutoIntLayers.of(graph)
 
     def of(self, request_1FD: Floats, items_CFD: Floats, request_1N: Floats, items_CN: Floats) -> Floats:
         """What each field (second last axis) takes from each, [C, L, H, M, M]; the last axis sums to 1.
@@ -55,7 +31,7 @@ class Attention:
         """
         mixed_CMW = self._fields(request_1FD, items_CFD, request_1N, items_CN)
         found = []
-        for layer in self._layers:
+        for layer in self._model.layers:
             attention_CHMM, mixed_CMW = self._mixed(layer, mixed_CMW)
             found.append(attention_CHMM)
         return np.stack(found, 1)
@@ -63,27 +39,27 @@ class Attention:
     def _fields(self, request_1FD: Floats, items_CFD: Floats, request_1N: Floats, items_CN: Floats) -> Floats:
         candidates = max(len(items_CFD), len(items_CN))
         parts = [np.broadcast_to(part, (candidates, *part.shape[1:])) for part in (request_1FD, items_CFD)]
-        if self._vectors_ND is not None:
+        if self._model.vectors_ND is not None:
             numbers = (np.broadcast_to(part, (candidates, part.shape[1])) for part in (request_1N, items_CN))
-            parts.append(np.concatenate(list(numbers), 1)[:, :, None] * self._vectors_ND)
-        return np.concatenate(parts, 1)[..., int(self._wide) :]
+            parts.append(np.concatenate(list(numbers), 1)[:, :, None] * self._model.vectors_ND)
+        return np.concatenate(parts, 1)[..., int(self._model.wide) :]
 
-    def _mixed(self, layer: _Layer, fields_CMD: Floats) -> tuple[Floats, Floats]:
+    def _mixed(self, layer: LayerWeights, fields_CMD: Floats) -> tuple[Floats, Floats]:
         """A layer's attention and its output, as `recsys.models.autoint.InteractingLayer` computes them."""
         projected = fields_CMD @ layer.weight.T
         if layer.bias is not None:
             projected = np.maximum(projected + layer.bias, 0)
-        query, key, value, *residual = np.split(projected, 3 + self._residual, -1)
+        query, key, value, *residual = np.split(projected, self._model.parts, -1)
         query_CHMK, key_CHMK, value_CHMK = map(self._by_head, (query, key, value))
-        scale = query_CHMK.shape[-1] ** -0.5 if self._code_form else 1.0
-        attention_CHMM = _softmax(query_CHMK @ key_CHMK.swapaxes(2, 3) * np.float32(scale))
+        attention_CHMM = _softmax(query_CHMK @ key_CHMK.swapaxes(2, 3) * np.float32(self._model.scale))
         mixed_CMW = (attention_CHMM @ value_CHMK).swapaxes(1, 2).reshape(query.shape)
         out_CMW = np.maximum(sum(residual, mixed_CMW), 0)
         return attention_CHMM, out_CMW if layer.norm is None else _normed(out_CMW, *layer.norm)
 
     def _by_head(self, projected_CMW: Floats) -> Floats:
         candidates, fields, width = projected_CMW.shape
-        return projected_CMW.reshape(candidates, fields, self._heads, width // self._heads).swapaxes(1, 2)
+        heads = self._model.heads
+        return projected_CMW.reshape(candidates, fields, heads, width // heads).swapaxes(1, 2)
 
 
 def mean_by_pair(attention_LHMM: Floats) -> Floats:
@@ -96,12 +72,6 @@ def mean_by_pair(attention_LHMM: Floats) -> Floats:
     return np.asarray((mean_MM + mean_MM.T) / 2, np.float32)
 
 
-def _layer(constants: Mapping[str, Floats], name: str) -> _Layer:
-    factors, terms = (constants.get(f"{name}.norm.{part}") for part in ("weight", "bias"))
-    norm = None if factors is None or terms is None else (factors, terms)
-    return _Layer(constants[f"{name}.projection.weight"], constants.get(f"{name}.projection.bias"), norm)
-
-
 def _softmax(scores: Floats) -> Floats:
     parts = np.exp(scores - scores.max(-1, keepdims=True))
     return np.asarray(parts / parts.sum(-1, keepdims=True), np.float32)
@@ -109,4 +79,4 @@ def _softmax(scores: Floats) -> Floats:
 
 def _normed(values_CMW: Floats, factors_W: Floats, terms_W: Floats) -> Floats:
     centred = values_CMW - values_CMW.mean(-1, keepdims=True)
-    return np.asarray(centred / np.sqrt((centred**2).mean(-1, keepdims=True) + _NORM_EPS) * factors_W + terms_W)
+    return np.asarray(centred / np.sqrt((centred**2).mean(-1, keepdims=True) + NORM_EPS) * factors_W + terms_W)

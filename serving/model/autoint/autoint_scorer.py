@@ -16,7 +16,7 @@ from serving.model.autoint.autoint_weights import autoint_weights
 from serving.model.autoint.interacting_kernel import TILE, add_interactions, add_perceptron
 from serving.model.autoint.lanes import BLOCK, LANES
 from serving.model.chunked_scorer import ChunkedScorer, Floats, Scorer
-from serving.model.graph_reader import INPUTS, ReadGraph, read_graph
+from serving.model.graph_reader import INPUTS, ReadGraph
 
 _logger = logging.getLogger(__name__)
 
@@ -77,16 +77,15 @@ class AutoIntScorer(ChunkedScorer):
         return logits_GTL.swapaxes(1, 2).reshape(-1, self._tasks)[:candidates]
 
 
-def load_autoint(graph: bytes, engine: Scorer) -> Scorer:
+def load_autoint(graph: ReadGraph, engine: Scorer) -> Scorer:
     """The kernel, if the graph is one that it computes and its probabilities of a drawn request are within `BOUND` of
     the engine's; else `engine`, with the reason in the log."""
     try:
-        read = read_graph(graph)
-        scorer = AutoIntScorer(read)
-    except (ImportError, ArtefactError) as reason:
+        scorer = AutoIntScorer(graph)
+    except ArtefactError as reason:
         _logger.warning("scoring without the kernel: %s", reason)
         return engine
-    request = _drawn(read)
+    request = _drawn(graph)
     away = float(np.abs(scorer.score(*request) - engine.score(*request)).max())
     if not away <= BOUND:
         _logger.warning("scoring without the kernel: it differs by %.2g from the engine, more than %g", away, BOUND)

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 
 from recsys.errors import ArtefactError
+from serving.model.autoint.autoint_layers import AutoIntLayers, Floats, LayerWeights
 from serving.model.autoint.lanes import BLOCK
 from serving.model.graph_reader import ReadGraph, Shape
 
-Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
 _BATCH_EPS = 1e-5
 
@@ -86,22 +86,22 @@ class AutoIntWeights:
 
 def autoint_weights(graph: ReadGraph) -> AutoIntWeights:
     """ArtefactError says of a graph that is not of an AutoInt that the kernel computes what is missing."""
-    options, constants = graph.model, graph.constants
-    _check(options, graph.inputs)
-    fields, code_form, heads = FieldCounts.of(graph.inputs), options["form"] == "code", int(options["heads"])
-    layers = [_layer(constants, f"model.layers.{i}", options) for i in range(options["layers"])]
-    size = layers[0][0].shape[0] // (4 * heads)
+    options, constants, model = graph.model, graph.constants, AutoIntLayers.of(graph)
+    _check(options)
+    fields = FieldCounts.of(graph.inputs)
+    layers = [_by_head(layer, model) for layer in model.layers]
+    size = layers[0][0].shape[0] // (4 * model.heads)
     tasks = constants["model.output.weight"].shape[0]
     by_field = constants["model.output.weight"].reshape(tasks, fields.request + fields.item, -1)
     dim = next(shape[2] for name, shape in graph.inputs.items() if name.endswith("rows")) if _sparse(fields) else None
-    vectors = constants.get("model.numeric_ND", np.zeros((0, dim or 0), np.float32))
+    vectors = np.zeros((0, dim or 0), np.float32) if model.vectors_ND is None else model.vectors_ND
     perceptron = _perceptron(constants, fields, len(options["mlp"])) if options["mlp"] else None
     bias_T = constants["model.output.bias"] + constants["correction"]
     if perceptron is not None:
         bias_T = bias_T + constants[f"model.mlp.layers.{len(options['mlp'])}.bias"]
     numbers, layers_L4 = _flat([_blocks(weight), *rest] for weight, *rest in layers)
     return AutoIntWeights(
-        fields, heads, size, code_form, bool(options["wide"]), vectors,
+        fields, model.heads, size, model.code_form, model.wide, vectors,
         np.concatenate([layers[0][0], layers[0][1][:, None]], 1), numbers, layers_L4,
         _contiguous(by_field[:, fields.order].reshape(tasks, -1)), _contiguous(bias_T), perceptron,
     )  # fmt: skip
@@ -111,11 +111,7 @@ def _sparse(fields: FieldCounts) -> int:
     return fields.request_sparse + fields.item_sparse
 
 
-def _check(options: Mapping[str, Any], inputs: Mapping[str, Shape]) -> None:
-    if options.get("name") != "autoint":
-        raise ArtefactError(f"its model is {options.get('name', 'not named')}, not autoint")
-    if "history_rows" in inputs:
-        raise ArtefactError("its model pools histories by attention")
+def _check(options: Mapping[str, Any]) -> None:
     if options["mlp"] and options["mlp_norm"] == "layer":
         raise ArtefactError("its perceptron is normalised by LayerNorm")
     size = options["units"] // options["heads"] if options["form"] == "code" else options["units"]
@@ -123,22 +119,19 @@ def _check(options: Mapping[str, Any], inputs: Mapping[str, Shape]) -> None:
         raise ArtefactError(f"the size of its heads, {size}, is no multiple of {BLOCK}")
 
 
-def _layer(constants: Mapping[str, Floats], name: str, options: Mapping[str, Any]) -> list[Floats]:
+def _by_head(layer: LayerWeights, model: AutoIntLayers) -> list[Floats]:
     """Weights [H * 4 K, V], biases, and LayerNorm's factors and terms of one layer, by head.
 
     Queries are scaled beforehand: a positive factor passes the ReLU. A layer without residual has one of zeros.
     """
-    code_form, heads = options["form"] == "code", int(options["heads"])
-    weight = constants[f"{name}.projection.weight"]
-    width = len(weight) // (4 if options["residual"] else 3)
-    bias = constants.get(f"{name}.projection.bias", np.zeros(len(weight), np.float32))
+    weight, width = layer.weight, len(layer.weight) // model.parts
+    bias = np.zeros(len(weight), np.float32) if layer.bias is None else layer.bias
     joined = np.concatenate([weight, bias[:, None]], 1)
-    parts = np.zeros((4, heads, width // heads, joined.shape[1]), np.float32)
-    parts[: len(weight) // width] = joined.reshape(-1, heads, width // heads, joined.shape[1])
-    parts[0] *= (width // heads) ** -0.5 if code_form else 1.0
+    parts = np.zeros((4, model.heads, width // model.heads, joined.shape[1]), np.float32)
+    parts[: model.parts] = joined.reshape(model.parts, *parts.shape[1:])
+    parts[0] *= model.scale
     by_head = parts.swapaxes(0, 1).reshape(4 * width, -1)
-    norm = [constants[f"{name}.norm.{part}"] for part in ("weight", "bias")] if code_form else [by_head[:0, 0]] * 2
-    return [by_head[:, :-1], by_head[:, -1], *norm]
+    return [by_head[:, :-1], by_head[:, -1], *(layer.norm or [by_head[:0, 0]] * 2)]
 
 
 def _perceptron(constants: Mapping[str, Floats], fields: FieldCounts, hidden: int) -> PerceptronWeights:

@@ -29,9 +29,9 @@ from serving.model.autoint.lanes import (
 
 Floats = npt.NDArray[np.float32]
 Places = npt.NDArray[np.int64]
-ARITHMETIC = 0x19A0EFBB
-"""CRC-32 of `lanes.py` and `lane_norm.py`: cached code is used as long as this file stays the same, so it changes with
-them."""
+ARITHMETIC = 0x20D4F92A
+"""CRC-32 of `lanes.py`, `lane_norm.py` and `NORM_EPS`: cached code is used as long as this file stays the same, so it
+changes with them."""
 TILE = 4
 """Groups whose perceptron is computed together."""
 

@@ -8,15 +8,13 @@ from llvmlite import ir
 from numba import types
 
 from embedding.kernels.bits import intrinsic
+from serving.model.autoint.autoint_layers import NORM_EPS
 from serving.model.autoint.lanes import LANES, Code
-
-_EPS = 1e-8
-"""As in AutoInt's layers."""
 
 
 @intrinsic
 def normalise(typingctx, x, x_at, weights, w_at, bias, b_at, count):  # type: ignore[no-untyped-def]  # noqa: ARG001
-    """x[k] = weights[k] * (x[k] - mean) / sqrt(variance + 1e-8) + bias[k] of `count` vectors in a row, lane by lane."""
+    """x[k] = weights[k] * (x[k] - mean) / sqrt(variance + NORM_EPS) + bias[k], of `count` vectors in a row, by lane."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         code = Code(context, builder, signature, args)
@@ -29,7 +27,7 @@ def normalise(typingctx, x, x_at, weights, w_at, bias, b_at, count):  # type: ig
             return code.call("fma", away, away, total)
 
         variance = builder.fmul(_sum(code, x, count, square), share)
-        root = code.call("sqrt", builder.fadd(variance, code.all_lanes(code.float32(_EPS))))
+        root = code.call("sqrt", builder.fadd(variance, code.all_lanes(code.float32(NORM_EPS))))
         factor = builder.fdiv(code.all_lanes(1.0), root)
         with code.loop(count) as loop:
             place = code.at(x, loop.index, LANES)

@@ -8,7 +8,7 @@ from typing import cast
 
 from recsys.errors import InvalidValueError
 from serving.model.artefact import Artefact
-from serving.replication import delta_messages
+from serving.replication import delta_messages, trainer_status
 from serving.replication.keys import ModelKeys
 from serving.replication.publish.redis_writer import RedisWriter
 from serving.replication.publish.served_run import ServedRun
@@ -27,6 +27,7 @@ def freeze(reader: RedisWriter, model: str, name: str, progress: Callable[[int],
     if data is None:
         raise InvalidValueError(f"model {model!r} has not been published yet: publish its artefact, then freeze it")
     writer = RedisWriter(client, name)
+    writer.unlink([target.figures])
     rows = 0
     for page in reader.pages(source.all_rows):
         rows += _copy_rows(writer, page, source, target)
@@ -40,8 +41,13 @@ def freeze(reader: RedisWriter, model: str, name: str, progress: Callable[[int],
     writer.set(target.sequences, [b"0:"] * len(target.sequences))
     writer.set_one(target.artefact, data)
     writer.announce(target.deltas, delta_messages.encode(delta_messages.Reset(0)))
-    ServedRun(writer, target, lambda: time.time_ns() // 1_000_000).serve(Artefact.from_bytes(data).version)
+    ServedRun(writer, target, _now).serve(Artefact.from_bytes(data).version)
+    writer.set_one(target.figures, trainer_status.encode({trainer_status.ROWS_CHANGED: _now()}, _now()))
     return rows
+
+
+def _now() -> int:
+    return time.time_ns() // 1_000_000
 
 
 def _copy_rows(writer: RedisWriter, page: list[bytes], source: ModelKeys, target: ModelKeys) -> int:

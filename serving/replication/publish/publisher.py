@@ -10,19 +10,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import cast
 
 import msgspec
 import numpy as np
-from redis.client import Pipeline
+from xxhash import xxh3_64_hexdigest
 
 from embedding.store import Delta, Floats, TableDelta
 from recsys.errors import OutOfStepError
 from serving.model.artefact import Artefact
 from serving.replication import delta_messages, row_codec, trainer_status
 from serving.replication.connection.redis_client import RedisClient
+from serving.replication.publish.catalog_publisher import CatalogPublisher
 from serving.replication.publish.entity_publisher import EntityPublisher
 from serving.replication.publish.frozen_copy import freeze
 from serving.replication.publish.item_set_publisher import ItemSetPublisher
@@ -39,8 +39,6 @@ from streaming.events.schema import Features
 from streaming.windows.record_changes import RecordChanges
 
 _logger = logging.getLogger(__name__)
-
-_Catalog = dict[str, dict[str, float]]
 
 
 class Publisher:
@@ -76,6 +74,7 @@ class Publisher:
         self._keep_run = keep_run
         self.runs = ServedRun(self._redis, self._keys, now, keep_run)
         self._entities = EntityPublisher(self._redis)
+        self._catalog = CatalogPublisher(self._redis)
         self.vectors = VectorPublisher(self._redis, self._keys)
         self._records = RecordPublisher(self._redis)
         self.visits = VisitPublisher(self._redis)
@@ -87,8 +86,6 @@ class Publisher:
         """Sequence of the last of them that was announced."""
         self._changed: dict[str, int] = {}
         """When rows changed last, as the status has it."""
-        self._catalog: _Catalog | None = None
-        """The catalogue in Redis, or None if unknown."""
 
     @property
     def model(self) -> str:
@@ -128,7 +125,7 @@ class Publisher:
         found = self._positions()
         known = {None if position is None else position[0] for position in found}
         if delta.full:
-            self._catalog = None  # Redis may have been emptied
+            self._catalog.forget()  # Redis may have been emptied
             self.runs.begin()
         elif not found <= {(delta.sequence - 1, delta.previous_epoch), (delta.sequence, delta.epoch)}:
             held = ", ".join(map(str, known))
@@ -157,6 +154,14 @@ class Publisher:
         if not waits:
             self.runs.renew(artefact.version)
 
+    def publish_whole(self, rows: Delta, artefact: Artefact, why: str) -> None:
+        """Publish a model that nobody trains on, as a run of its own: servers follow it when Redis holds all of it."""
+        self.begin(xxh3_64_hexdigest(artefact.version.encode()))
+        self.publish(rows)
+        self.publish_artefact(artefact)
+        self._redis.set_one(self._keys.figures, trainer_status.encode(self._changed, self._now()))
+        self.take_over(artefact.version, why)
+
     def publish_entities(self, users: Mapping[str, Features], items: Mapping[str, Features]) -> None:
         """Replace the latest features of these users and items, and announce their names."""
         self._entities.publish(users, items)
@@ -171,25 +176,17 @@ class Publisher:
             self._records.apply(one)
 
     def publish_catalog(self, popular: Sequence[tuple[str, float]], recent: Sequence[tuple[str, int]]) -> None:
-        """Replace popular items (with their popularity) and recent items (with the time they were first seen).
-
-        Nothing is written when both are as this publisher wrote them last.
-        """
-        names = self._client.names
-        catalog: _Catalog = {names.popular: dict(popular), names.recent: dict(recent)}
-        if catalog != self._catalog:
-            self._catalog = None
-            self._redis.write(partial(_replace_catalog, catalog))
-            self._catalog = catalog
+        """As `CatalogPublisher.publish`."""
+        self._catalog.publish(popular, recent)
 
     def forget_catalog(self) -> None:
-        """Write the catalogue anew next time: another trainer may have written it."""
-        self._catalog = None
+        """As `CatalogPublisher.forget`."""
+        self._catalog.forget()
 
     def publish_status(self, status: Mapping[str, object]) -> None:
         """Replace the trainer's status: figures by name, or groups of figures (see `trainer_status.TrainerStatus`)."""
-        published = self._now()
-        blobs = {self._keys.status: trainer_status.encode({**status, **self._changed}, published)}
+        published, status = self._now(), {**status, **self._changed}
+        blobs = {self._keys.status: trainer_status.encode(status, published)}
         if status.get("serves"):
             blobs[self._keys.figures] = trainer_status.encode(trainer_status.lasting(status), published)
         self._redis.write(lambda pipe: pipe.mset(blobs))
@@ -255,10 +252,3 @@ class Publisher:
 def _position(value: bytes) -> tuple[int, str]:
     sequence, _, epoch = value.decode().partition(":")
     return int(sequence), epoch
-
-
-def _replace_catalog(sets: _Catalog, pipe: Pipeline) -> None:
-    for key, scores in sets.items():
-        pipe.delete(key)
-        if scores:
-            pipe.zadd(key, scores)

@@ -23,6 +23,8 @@ from tests.serving.fakes import SumScorer, artefact, rows
 SPEC = FeatureSpec.of([Field("item", "categorical", "item"), Field("price", "numeric", "item.price")])
 CHANGED = 50_000
 ITEMS = ["a", "b"]
+TIME = CHANGED + SETTLED + 1
+"""From then on rows are known to be as they were."""
 
 
 def model(values: dict[str, float], name: str = "online", step: int = 1) -> LoadedModel:
@@ -40,7 +42,7 @@ def scores(values: dict[str, float], price: float = 0.0) -> list[float]:
 
 def shown(**changes: Any) -> Impression:
     """A list that the frozen model or the live one ranked with these rows."""
-    given: dict[str, Any] = {"id": "n", "time": CHANGED + SETTLED + 1, "user": "u", "items": ITEMS}
+    given: dict[str, Any] = {"id": "n", "time": TIME, "user": "u", "items": ITEMS}
     given |= {"item_features": {"price": [0.0, 0.0]}, "scores": scores(NOW), "model": "online@step-1"}
     return Impression(**given | changes)
 
@@ -56,7 +58,7 @@ CLICKS = TaskScore({"click": 1.0})
 def outcome(
     impression: Impression, *models: PublishedModel, score: Callable[[Impression], TaskScore] = lambda _: CLICKS
 ) -> Outcome:
-    lists = RescoredLists(models, score)
+    lists = RescoredLists(models, score, lambda: TIME)
     lists.take(encode_events([impression, Interaction(impression.time, "n", "a")]))
     ((found, tally),) = lists.tallies.items()
     assert (tally.lists, tally.example) == (1, "n")
@@ -93,7 +95,7 @@ def test_rows_may_have_changed_since() -> None:
 
 
 def test_rows_that_change_while_lists_are_scored_explain_those_of_their_model() -> None:
-    lists = RescoredLists([LIVE, COPY], lambda _: CLICKS)
+    lists = RescoredLists([LIVE, COPY], lambda _: CLICKS, lambda: TIME)
     other = scores(BEFORE)
     lists.take(encode_events([shown(scores=other), shown(id="m", scores=other, model="kept@step-1"), shown(id="l")]))
     assert {outcome: one.lists for outcome, one in lists.tallies.items()} == {"unexplained": 2, "equal": 1}
@@ -106,6 +108,31 @@ def test_rows_that_change_while_lists_are_scored_explain_those_of_their_model() 
         "equal": (1, "l"),
     }
     assert found["moved"].largest == found["unexplained"].largest > 0
+
+
+def test_a_copy_that_was_made_anew_since_is_a_reason() -> None:
+    before = shown(scores=scores(BEFORE), model="kept@step-1", time=CHANGED)
+    assert outcome(before, PublishedModel(model(NOW, "kept"), CHANGED)) == "moved"
+
+
+def test_a_list_of_the_future_is_of_a_clock_that_is_ahead() -> None:
+    assert outcome(shown(scores=scores(BEFORE), time=TIME + SETTLED), LIVE) == "unexplained"
+    assert outcome(shown(scores=scores(BEFORE), time=TIME + SETTLED + 1), LIVE) == "clock"
+
+
+def test_a_list_before_one_that_is_far_earlier_is_of_a_clock_that_is_ahead() -> None:
+    lists = RescoredLists([LIVE], lambda _: CLICKS, lambda: TIME)
+    wrong = {"scores": scores(BEFORE), "time": TIME}
+    lists.take(encode_events([shown(**wrong), shown(id="m", scores=scores(NOW), time=TIME - SETTLED)]))
+    lists.take(encode_events([shown(id="l", time=0)]), partition=1)
+    assert {outcome: one.lists for outcome, one in lists.tallies.items()} == {"unexplained": 1, "equal": 2}
+    lists.take(encode_events([shown(id="k", time=TIME - SETTLED - 1000), shown(id="j", **wrong)]))
+    found = lists.tallies
+    assert {outcome: (one.lists, one.example) for outcome, one in found.items()} == {
+        "clock": (1, "n"),
+        "unexplained": (1, "j"),
+        "equal": (3, "m"),
+    }
 
 
 def test_a_version_that_is_gone_is_named() -> None:
@@ -135,7 +162,7 @@ def test_last_bits_are_told_from_other_scores() -> None:
 
 
 def test_lists_before_the_time_are_left_out() -> None:
-    lists = RescoredLists([LIVE], lambda _: CLICKS)
+    lists = RescoredLists([LIVE], lambda _: CLICKS, lambda: TIME)
     lists.take(encode_events([shown(time=10), shown(id="m", time=11)]), since=11)
     assert {outcome: one.lists for outcome, one in lists.tallies.items()} == {"equal": 1}
 
@@ -148,4 +175,4 @@ def test_without_rows_nothing_is_said() -> None:
     cache = RowCache(Gone({"item": 4, "hour": 4}), 100)
     gone = LoadedModel("online", artefact(spec=SPEC), SumScorer(), cache, 0.0, Encoder(SPEC))
     with pytest.raises(RowsUnavailableError, match="is it running"):
-        RescoredLists([PublishedModel(gone, 0)], lambda _: CLICKS).take(encode_events([shown()]))
+        RescoredLists([PublishedModel(gone, 0)], lambda _: CLICKS, lambda: TIME).take(encode_events([shown()]))

@@ -72,7 +72,7 @@ def test_autoint_says_what_it_attended_to(settings: Settings, log: FailingLog, c
 def test_another_model_refuses(settings: Settings, log: FailingLog, client: RedisClient) -> None:
     publish_exported(client, "fm")
     with running(build(settings, log, load_scorer)) as app:
-        assert "the model is fm: only autoint explains" in refused(ready(app))["message"]
+        assert "explains its rankings: its model is fm, not autoint" in refused(ready(app))["message"]
         assert rank(app, "a")["degraded"] == []
 
 

@@ -106,7 +106,19 @@ def test_what_was_served_comes_out_again_bit_for_bit_or_with_the_reason(folder: 
     assert counts(folder) == {"version": USERS - popular, "equal": USERS - popular, "popularity": 2 * popular}
 
 
-def test_rows_that_nobody_may_have_changed_are_an_error(folder: Path, client: RedisClient) -> None:
+def test_a_copy_that_was_made_anew_of_the_same_graph_is_a_reason(folder: Path, client: RedisClient) -> None:
+    recsys(folder, "freeze", "kept")
+    (folder / "recsys.toml").write_text(CHAMPION + ARMS.replace('{ name = "live", model = "online" }, ', ""))
+    popular = sum(answer["model"] == POPULARITY for answer in ask(load(folder / "recsys.toml")))
+    assert [client.delete(key) for key in client.scan_iter(f"recsys:{ONLINE}:*:row:*")]
+    recsys(folder, "freeze", "kept")
+    assert counts(folder) == {"moved": USERS - popular, "popularity": popular}
+
+
+def test_rows_that_nobody_may_have_changed_are_an_error(
+    folder: Path, client: RedisClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rescored_lists, "SETTLED", 0)
     recsys(folder, "freeze", "kept")
     (folder / "recsys.toml").write_text(CHAMPION + ARMS)
     ask(load(folder / "recsys.toml"))

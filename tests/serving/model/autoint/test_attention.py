@@ -52,7 +52,7 @@ def test_equals_the_eager_model(options: dict[str, Any], counts: Counts, candida
 
 
 @pytest.mark.parametrize(
-    ("histories", "reason"), [((), "the model is fm: only autoint"), ((PooledHistory("read", 0, 2, 3),), "histories")]
+    ("histories", "reason"), [((), "its model is fm, not autoint"), ((PooledHistory("read", 0, 2, 3),), "histories")]
 )
 def test_what_does_not_explain_is_named(histories: tuple[PooledHistory, ...], reason: str) -> None:
     counts = (2, 0, 2, 0)

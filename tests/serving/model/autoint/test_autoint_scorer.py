@@ -21,6 +21,7 @@ from recsys.errors import ArtefactError
 from recsys.models import AutoInt, RankingModel, build
 from recsys.training.export.serving_graph import GraphShape
 from serving.model.autoint import interacting_kernel
+from serving.model.autoint.autoint_layers import NORM_EPS
 from serving.model.autoint.autoint_scorer import AutoIntScorer, load_autoint
 from serving.model.chunked_scorer import Floats, Scorer
 from serving.model.graph_reader import ReadGraph, read_graph
@@ -173,8 +174,8 @@ class NearScorer(SumScorer):
 @pytest.mark.slow
 def test_an_exported_autoint_is_computed_if_it_equals_the_engine(caplog: pytest.LogCaptureFixture) -> None:
     model, _, exporter = exported("autoint", "every kind of field")
-    graph = exporter.graph(model)
-    kernel = AutoIntScorer(read_graph(graph))
+    graph = read_graph(exporter.graph(model))
+    kernel = AutoIntScorer(graph)
     assert isinstance(load_autoint(graph, NearScorer(kernel, 1e-5)), AutoIntScorer)
     assert not caplog.records
     far = NearScorer(kernel, 1e-3)
@@ -188,13 +189,14 @@ def test_another_model_is_left_to_the_engine(caplog: pytest.LogCaptureFixture) -
     model, _, exporter = exported("fm", "item alone")
     engine = SumScorer()
     with caplog.at_level(logging.WARNING):
-        assert load_autoint(exporter.graph(model), engine) is engine
+        assert load_autoint(read_graph(exporter.graph(model)), engine) is engine
     assert "its model is fm, not autoint" in caplog.text
 
 
 def test_the_cache_of_compiled_code_follows_the_arithmetic() -> None:
     room = Path(interacting_kernel.__file__).parent
-    found = zlib.crc32(b"".join((room / name).read_bytes() for name in ("lanes.py", "lane_norm.py")))
+    files = [(room / name).read_bytes() for name in ("lanes.py", "lane_norm.py")]
+    found = zlib.crc32(b"".join([*files, str(NORM_EPS).encode()]))
     assert found == interacting_kernel.ARITHMETIC, f"write 0x{found:08X}"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import cast
 
@@ -22,6 +23,7 @@ from serving.replication.publish.redis_writer import RedisWriter
 from serving.replication.publish.served_run import KEEP, ServedRun
 from serving.replication.shared_reads import served
 from serving.replication.takeovers import Takeover
+from serving.replication.trainer_status import rows_changed
 from streaming.encode.feature_spec import FeatureSpec, Field
 from tests.serving.fakes import SPEC, Graphs, artefact, delta, ids
 from tests.serving.following import following
@@ -89,17 +91,7 @@ def test_no_answer_mixes_rows_and_graph_while_a_run_takes_over_and_is_gone_back_
 ) -> None:
     """Who ranks all the while sees step 1 with rows 1 or step 2 with rows 7, and nothing else."""
     served_at(loader, 1)
-    seen: set[tuple[int, tuple[float, ...]]] = set()
-    ended = threading.Event()
-
-    def rank() -> None:
-        while not ended.is_set():
-            step, read = values(loader)
-            seen.add((step, tuple(read)))
-
-    ranking = threading.Thread(target=rank)
-    ranking.start()
-    try:
+    with ranking(loader) as seen:
         new = write_beside(client)
         new.take_over("step-2-bb")
         served_at(loader, 2)
@@ -109,11 +101,47 @@ def test_no_answer_mixes_rows_and_graph_while_a_run_takes_over_and_is_gone_back_
         served_at(loader, 1)
         seen.discard((1, (1.0, 1.0)))
         until(lambda: (1, (1.0, 1.0)) in seen)
-    finally:
-        ended.set()
-        ranking.join()
     assert seen == {(1, (1.0, 1.0)), (2, (7.0, 7.0))}
     assert last.artefact.version.startswith("step-2")
+
+
+@contextmanager
+def ranking(loader: ModelLoader) -> Iterator[set[tuple[int, tuple[float, ...]]]]:
+    """Ranks in a thread, and gathers what steps and rows it sees."""
+    seen: set[tuple[int, tuple[float, ...]]] = set()
+    ended = threading.Event()
+
+    def rank() -> None:
+        while not ended.is_set():
+            step, read = values(loader)
+            seen.add((step, tuple(read)))
+
+    thread = threading.Thread(target=rank)
+    thread.start()
+    try:
+        yield seen
+    finally:
+        ended.set()
+        thread.join()
+
+
+def test_a_model_without_a_trainer_is_replaced_as_a_whole(client: RedisClient, loader: ModelLoader) -> None:
+    def publish(step: int, value: float) -> None:
+        rows = delta(1, {1: value, 2: value}, full=True)
+        Publisher(client, "m", now=lambda: step).publish_whole(rows, artefact(step=step), "searched anew")
+
+    publish(1, 1.0)
+    first = served_at(loader, 1)
+    with ranking(loader) as seen:
+        publish(2, 7.0)
+        served_at(loader, 2)
+        until(lambda: (2, (7.0, 7.0)) in seen)
+    assert seen - {(1, (1.0, 1.0))} == {(2, (7.0, 7.0))}
+    assert first.rows.read({"item": ids(1, 2)}).rows["item"].values_ND[:, 0].tolist() == [1, 1]
+    now, before = served(client, "m"), Promoter(client).run_before("m")
+    assert None not in {now, before}
+    assert [rows_changed(client, ModelKeys("m", run or "")) for run in (now, before)] == [2, 1]
+    assert len(rows_of(client, now or "")) == len(rows_of(client, before or "")) == 2
 
 
 def test_a_request_that_began_with_the_old_run_ends_with_its_rows(

@@ -19,6 +19,7 @@ from serving.limits import SOURCES, Limits, check_shares
 from serving.ranking.boost import Boost
 from serving.ranking.diversity import Diversity
 from serving.ranking.exploration import LEAST_TEMPERATURE
+from serving.ranking.group_scores import check_groups
 from serving.replication.keys import CHAMPION, ModelKeys
 from serving.retrieval.fair_merge import Rule
 from serving.retrieval.item_group import ItemGroup
@@ -146,7 +147,7 @@ class ServingSettings:
         for boost in self.boosts:
             if not boost.changes:
                 raise InvalidValueError(f"boosts: that of {boost.feature} has no effect: write times, or plus")
-        self._check_groups()
+        check_groups(self.score_by, self.scores)
         self._check_diversity()
         self._check_prerank()
         if self.precision == "bfloat16" and self.engine in ("onnxruntime", "numba"):
@@ -182,18 +183,6 @@ class ServingSettings:
     def available_times(self) -> tuple[str, str]:
         """The names that events have both features under."""
         return self.available_from.removeprefix("item."), self.available_until.removeprefix("item.")
-
-    def _check_groups(self) -> None:
-        if bool(self.score_by) != bool(self.scores):
-            one, other = ("score_by", "scores") if self.score_by else ("scores", "score_by")
-            raise InvalidValueError(f"{one}: has no effect without {other}; set both, or delete it")
-        if self.score_by and not re.fullmatch(r"request\.\w+", self.score_by):
-            raise InvalidValueError(
-                f'score_by: {self.score_by!r} is no feature of users; write "request.plan", or another'
-            )
-        for value, weights in self.scores.items():
-            if not any(weights.values()):
-                raise InvalidValueError(f"scores: all weights of {value!r} are 0, so all items would rank alike")
 
     def _check_diversity(self) -> None:
         if self.diversity_by:

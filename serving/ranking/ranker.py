@@ -108,7 +108,9 @@ class Ranker:
 
     def _by_model(self, query: Query, model: LoadedModel, trace: Trace) -> LoggedRanking:
         tasks = model.artefact.tasks
-        query = self._with_group(query, trace)
+        query, fresh = self._scores.told(query, self._entities)
+        if not fresh:
+            trace.degraded.append("features")
         score = TaskScore(query.arm.score) if query.arm.score else self._scores.of(query.features)
         if score.tasks.isdisjoint(tasks):
             raise _CannotScoreError("tasks")
@@ -148,16 +150,6 @@ class Ranker:
             return ranking
         with trace.stage("explain"):
             return replace(ranking, explanation=model.explain(encoded, embedded, order_K.tolist()))
-
-    def _with_group(self, query: Query, trace: Trace) -> Query:
-        """The query with the feature that tells the user's group, the latest where none is given: it is logged, too."""
-        name = self._scores.feature
-        if not name or name in query.features:
-            return query
-        latest, fresh = self._entities.user(query.user)
-        if not fresh:
-            trace.degraded.append("features")
-        return replace(query, features=query.features | {name: latest[name]}) if name in latest else query
 
     def _selected(self, query: Query, model: LoadedModel, trace: Trace) -> Selection | None:
         if self._preranker is None:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 
 from recsys.evaluation.result_file import ResultFile, markdown_table
 from recsys.evaluation.svg import svg
+from recsys.fit.studies.fit_study import spread
 
 
 class CurvePoint(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,7 +45,7 @@ class ReturnsResult(ResultFile, frozen=True):
         lines = [["score", "seeds", "clicked", "clicked, and back the next day"]]
         for by, points in self._by_score().items():
             figures = ([getattr(point, name) for point in points] for name in ("clicks", "returns"))
-            lines.append([by, str(len(points)), *(f"{np.mean(f):.4f} ± {np.std(f):.4f}" for f in figures)])
+            lines.append([by, str(len(points)), *map(spread, figures)])
         return lines
 
     def markdown(self) -> str:

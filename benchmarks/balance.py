@@ -37,11 +37,11 @@ def run(quick: bool) -> Result:
 
 
 def _measured(quick: bool) -> Result:
-    fits = interleave(_fits(30 if quick else 1000), rounds=1 if quick else 5)
+    fits = interleave(_fits(30 if quick else 1000), rounds=1 if quick else 2)
     rounds = range(2 if quick else 5)
     grown = {str(PAIRS * times): [_balanced(PAIRS, times) for _ in rounds] for times in (1, 4)}
     options: dict[str, dict[str, Any]] = {"plain": {}, "balanced": {"debiasing": {"balance": "random"}}}
-    online = _learner_steps.seconds(options, rounds=4 if quick else 60)
+    online = _learner_steps.seconds(options, rounds=4 if quick else 30)
     small, large = (median(values) for values in grown.values())
     added = ratio(online["balanced"], online["plain"]) - 1
     targets = [

@@ -22,28 +22,36 @@ RETURN = "return"
 """The action of a reader who comes back: on the article that was clicked, at the first click of the next day."""
 
 
-def globo_returns(path: Path | str, start: date, end: date, seed: int = 0) -> pa.Table:
+def globo_returns(path: Path | str, start: date, end: date, seed: int = 0, one_in: int = 1) -> pa.Table:
     """Lists from `start` to before `end` (days in UTC) as `globo` has them, clicks, and returns until a day later.
 
-    A return is a fact of all clicks of the file, also of those that no list has.
+    Of one reader in so many. A return is a fact of all clicks of the file, also of those that no list has.
     """
-    events = pa.Table.from_batches(list(globo(path, seed, start, end)))
-    clicked = events.filter(pc.equal(events["kind"], KINDS.index("interaction")))
-    rows = pc.utf8_slice_codeunits(clicked["id"], 1).cast(pa.int64()).to_numpy()
     clicks = pa.parquet.read_table(path, columns=["click_timestamp", "user_id"])
-    times = next_day(clicks["click_timestamp"].to_numpy(), clicks["user_id"].to_numpy())[rows]
-    came = np.flatnonzero(times >= 0)
+    times, users = (clicks[name].to_numpy() for name in ("click_timestamp", "user_id"))
+    events = pa.Table.from_batches(list(globo(path, seed, start, end)))
+    events = events.filter(pa.array(users[_rows(events)] % one_in == 0))
+    clicked = events.filter(pc.equal(events["kind"], KINDS.index("interaction")))
+    rows = _rows(clicked)
+    back = next_day(times, users)[rows]
+    came = np.flatnonzero(back >= 0)
     lists = clicked.take(pa.array(came))
     returns = table(
         "interaction",
         id=strings(rows[came], "r"),
-        time=times[came],
+        time=back[came],
         impression=lists["impression"],
         item=lists["item"],
         action=RETURN,
         value=np.ones(len(came)),
     )
     return in_time_order(events, returns)
+
+
+def _rows(events: pa.Table) -> Ints:
+    """The rows of the file that `globo` made the events of."""
+    rows: Ints = pc.utf8_slice_codeunits(events["id"], 1).cast(pa.int64()).to_numpy()
+    return rows
 
 
 def next_day(times_C: Ints, users_C: Ints) -> Ints:

@@ -41,6 +41,9 @@ from recsys.simulation.selection_study import SelectionStudy
 
 FIGURES = {"auc": "AUC", "ndcg": "NDCG@5", "ndcg_with_positive": "NDCG@5, users with a positive", "f1": "F1@5"}
 
+READERS = 8
+"""Of Globo's readers one in so many has lists in the curve of returns, which takes minutes then."""
+
 
 def coat(data: Path, *, seeds: int, out: Path) -> None:
     """Write `coat.json` into `out` after each method; what is there already is not done again.
@@ -181,8 +184,8 @@ def returns(data: Path, *, seeds: int, out: Path) -> None:
     """Write `returns.json` into `out` after each seed, and at the end `returns.md` and `returns.svg`."""
     with holding("globo", data):
         first, judged, end = (date(2017, 10, day) for day in (2, 7, 8))
-        events = globo_returns(data / "clicks.parquet", first, end)
-    named = {"from": str(first), "judged from": str(judged), "until": str(end)}
+        events = globo_returns(data / "clicks.parquet", first, end, one_in=READERS)
+    named = {"from": str(first), "judged from": str(judged), "until": str(end), "readers": f"one in {READERS}"}
     result = computed(ReturnsStudy(JudgedDays(events, millis(judged, 0), named), seeds), out, "returns.json")
     print_table("Globo.com: the first of two articles", result.table())
     with file_errors("the results (--out)", out):

@@ -189,3 +189,6 @@ def test_a_reader_who_comes_back_on_the_next_day_has_returned_to_what_was_clicke
     assert set(returns) == set(clicked) & {"g0", "g1"}
     assert all(act["item"] == clicked[name] for name, act in returns.items())
     assert all(act["time"] in times_C[5:7] for act in returns.values())
+    half = globo_returns(path, date(2017, 10, 11), date(2017, 10, 12), one_in=2).to_pylist()
+    even = {name for name in clicked if int(name[1:]) % 2 == 0}
+    assert {act["impression"] for act in half if act["impression"]} == even

@@ -7,7 +7,8 @@ FOLDER/RUN/steps-FIRST-LAST-CLOCK-HASH.arrow    the batches of these steps of a 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,8 @@ from streaming.kept.batch_format import BatchFileWriter, BatchOrigin, KeptBatch,
 from streaming.log.durable_files import replace, sync
 
 _NAME = re.compile(r"steps-(\d+)-(\d+)-(\d+)-([0-9a-f]{16})\.arrow")
+_UNFINISHED = ".steps-*.arrow.*"
+"""What `replace` writes before a file has its name."""
 
 
 class BatchFile(NamedTuple):
@@ -38,6 +41,20 @@ class BatchFile(NamedTuple):
     def origin(self) -> BatchOrigin:
         """What the batches were made by. Raises StateError as `batches`."""
         return origin_of(self._data())
+
+    def rows_of(self, users: Sequence[str]) -> int:
+        """How many rows are of these users; 0 once it is removed. Raises StateError as `batches`."""
+        with suppress(FileNotFoundError):
+            spec = self.origin().spec
+            return sum(len(kept.batch) - len(kept.without(users, spec).batch) for kept in self.batches())
+        return 0
+
+    def drop(self, users: Sequence[str]) -> None:
+        """Write it anew without the rows of these users, if it is there and has any. Raises StateError as `batches`."""
+        if self.rows_of(users):
+            with suppress(FileNotFoundError):  # retention has removed it meanwhile
+                spec = self.origin().spec
+                rewrite(self, (kept.without(users, spec) for kept in self.batches()))
 
     def _data(self) -> pa.Buffer:
         data = self.path.read_bytes()
@@ -98,8 +115,14 @@ def rewrite(file: BatchFile, batches: Iterable[KeptBatch]) -> None:
     for kept in batches:
         new.add(kept)
     if new.finish().write(file.path.parent) != file.path:
-        file.path.unlink()
+        file.path.unlink(missing_ok=True)
         sync(file.path.parent)
+
+
+def remove_unfinished(run: Path) -> None:
+    """Remove what a writer that was killed has left; one that still writes fails and has to write again."""
+    for path in run.glob(_UNFINISHED):
+        path.unlink(missing_ok=True)
 
 
 def remove_before(folder: Path, clock: int) -> None:
@@ -110,4 +133,6 @@ def remove_before(folder: Path, clock: int) -> None:
         for file in old:
             file.path.unlink(missing_ok=True)
         if files and len(old) == len(files):
-            run.rmdir()
+            remove_unfinished(run)
+            with suppress(OSError):  # somebody has put something else there
+                run.rmdir()

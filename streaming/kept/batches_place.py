@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from recsys.errors import file_errors
-from streaming.kept.batch_files import BatchFile, batch_files, rewrite
+from streaming.kept.batch_files import batch_files, remove_unfinished
 
 _WHAT = "the kept batches ([training] batches_folder)"
 
@@ -23,20 +23,15 @@ class BatchesPlace:
     def count(self) -> int:
         """Rows. Raises FileError, and StateError for a damaged file."""
         with file_errors(_WHAT, self._folder):
-            return sum(map(self._rows, self._files()))
+            return sum(file.rows_of(self._users) for run in self._runs() for file in batch_files(run))
 
     def remove(self) -> None:
         """Write the files anew without these rows, which a replay does not learn from any more. Raises as `count`."""
         with file_errors(_WHAT, self._folder):
-            for file in self._files():
-                if self._rows(file):
-                    spec = file.origin().spec
-                    rewrite(file, (kept.without(self._users, spec) for kept in file.batches()))
+            for run in self._runs():
+                remove_unfinished(run)
+                for file in batch_files(run):
+                    file.drop(self._users)
 
-    def _rows(self, file: BatchFile) -> int:
-        spec = file.origin().spec
-        return sum(len(kept.batch) - len(kept.without(self._users, spec).batch) for kept in file.batches())
-
-    def _files(self) -> Iterator[BatchFile]:
-        for run in sorted(self._folder.glob("*/")):
-            yield from batch_files(run)
+    def _runs(self) -> list[Path]:
+        return sorted(self._folder.glob("*/"))

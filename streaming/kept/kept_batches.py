@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from recsys.errors import StateError
 from streaming.encode.batch import TrainingBatch
-from streaming.kept.batch_files import EndedFile, GrowingFile, batch_files, remove_before, rewrite
+from streaming.kept.batch_files import (
+    EndedFile,
+    GrowingFile,
+    batch_files,
+    remove_before,
+    remove_unfinished,
+    rewrite,
+)
 from streaming.kept.batch_format import BatchOrigin, KeptBatch, read_batches
+
+logger = logging.getLogger(__name__)
 
 
 class KeptBatches:
@@ -25,6 +36,8 @@ class KeptBatches:
         self._growing = GrowingFile(origin)
         self._ended: list[EndedFile] = []
         """To be written, under the lock."""
+        self._forgotten: set[str] = set()
+        """Users whose rows are to go from the files that are written, under the lock."""
         self._lock = threading.Lock()
         self._erased: tuple[str, ...] = ()
 
@@ -32,6 +45,7 @@ class KeptBatches:
         """Go on after a step of a run: what was kept of later ones goes. Raises OSError."""
         self._run = self._folder / run
         self._run.mkdir(parents=True, exist_ok=True)
+        remove_unfinished(self._run)
         for file in batch_files(self._run):
             if file.first > step:
                 file.path.unlink()
@@ -44,11 +58,14 @@ class KeptBatches:
         self._erased = ()
 
     def forget(self, users: Sequence[str]) -> None:
-        """These users are erased before the next step: drop their rows of batches that are not written yet."""
+        """These users are erased before the next step: their rows go from what is not written yet, and from the files
+        of this run before the next is written, because some may have been written since the erasure was asked for.
+        """
         self._erased += tuple(users)
         self._end()
         with self._lock:
             self._ended = [self._without(file, users) for file in self._ended]
+            self._forgotten.update(users)
 
     def end_file(self) -> Callable[[], None]:
         """End the file of the batches so far; the function returned writes it, from any thread, or raises OSError.
@@ -66,12 +83,22 @@ class KeptBatches:
 
     def _write(self) -> None:
         with self._lock:
+            self._run.mkdir(parents=True, exist_ok=True)  # what another trainer keeps may have made it old
+            self._drop_forgotten()
             while self._ended:
                 file = self._ended[0]
                 file.write(self._run)
                 del self._ended[0]
                 if self._keep is not None:
                     remove_before(self._folder, file.clock - self._keep)
+
+    def _drop_forgotten(self) -> None:
+        for file in batch_files(self._run) if self._forgotten else []:
+            try:
+                file.drop(sorted(self._forgotten))
+            except StateError as error:
+                logger.warning("erased users may be left in it: %s", error)
+        self._forgotten.clear()
 
     def _without(self, file: EndedFile, users: Sequence[str]) -> EndedFile:
         new, spec = GrowingFile(self._origin), self._origin.spec

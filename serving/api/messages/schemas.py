@@ -17,7 +17,7 @@ class ItemBoost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Makes the scores of the items that have the value of the feature, such as `item.maker`, `times` as large, and
     `plus` larger. Of several, products come first. A list has a value that it contains."""
 
-    feature: Annotated[str, msgspec.Meta(pattern=r"^item\.[^.\s]+$")]
+    feature: Annotated[str, msgspec.Meta(pattern=r"^item\.[^.\s]+$(?!\n)")]
     value: str | bool | int
     times: Annotated[float, msgspec.Meta(ge=0, le=1e6)] = 1.0
     plus: Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)] = 0.0

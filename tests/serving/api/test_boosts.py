@@ -77,6 +77,7 @@ def test_lists_by_popularity_are_boosted(start: Start, published: None) -> None:
     ("wrong", "field"),
     [
         ({"feature": "maker", "value": "x"}, "boosts[0].feature"),
+        ({"feature": "item.maker\n", "value": "x"}, "boosts[0].feature"),
         ({"feature": "item.maker", "value": "x", "times": -1}, "boosts[0].times"),
         ({"feature": "item.maker"}, "boosts[0].value"),
     ],

@@ -185,6 +185,82 @@ def test_an_erased_user_goes_from_files_and_from_what_is_not_written(tmp_path: P
     ]
 
 
+def test_rows_that_were_written_after_the_erasure_was_asked_for_go_once_the_trainer_reads_of_it(tmp_path: Path) -> None:
+    kept, place = KeptBatches(tmp_path, ORIGIN), BatchesPlace(tmp_path, ["u1"])
+    kept.begin("run", 0)
+    kept.add(1, batch(1))
+    place.remove()
+    keep(kept, [2])
+    assert place.count() == 2
+    kept.forget(["u1"])
+    keep(kept, [3])
+    assert place.count() == 1, "who came back after the erasure"
+    assert [(step, len(columns["labels_B"][1]) // 4) for step, _, _, columns, *_ in everything(tmp_path)] == [
+        (1, 3),
+        (2, 3),
+        (3, 4),
+    ]
+
+
+def test_a_damaged_file_does_not_keep_an_erasure_from_others_or_a_checkpoint(tmp_path: Path, caplog: Any) -> None:
+    kept = KeptBatches(tmp_path, ORIGIN)
+    kept.begin("run", 0)
+    keep(kept, [1])
+    keep(kept, [2])
+    first, second = batch_files(tmp_path / "run")
+    first.path.write_bytes(first.path.read_bytes()[:-1])
+    kept.forget(["u1"])
+    keep(kept, [3])
+    assert f"erased users may be left in it: {first.path} is damaged" in caplog.text
+    _, other, third = batch_files(tmp_path / "run")
+    assert (other.rows_of(["u1"]), third.first, second.path.exists()) == (0, 3, False)
+
+
+def test_what_a_killed_writer_left_goes_when_its_run_goes_on_and_with_an_erasure(tmp_path: Path) -> None:
+    kept = KeptBatches(tmp_path, ORIGIN)
+    kept.begin("run", 0)
+    keep(kept, [1])
+    (file,) = batch_files(tmp_path / "run")
+    left = file.path.with_name(f".{file.path.name}.4711")
+    left.write_bytes(b"half")
+    kept.begin("run", 1)
+    assert not left.exists()
+    left.write_bytes(b"half")
+    BatchesPlace(tmp_path, ["u1"]).remove()
+    assert not left.exists()
+
+
+def test_a_file_that_retention_removes_meanwhile_has_no_rows_of_anybody(tmp_path: Path) -> None:
+    kept = KeptBatches(tmp_path, ORIGIN)
+    kept.begin("run", 0)
+    keep(kept, [1])
+    (file,) = batch_files(tmp_path / "run")
+    assert file.rows_of(["u1"]) == 1
+    file.path.unlink()
+    file.drop(["u1"])
+    assert file.rows_of(["u1"]) == 0
+
+
+def test_a_trainer_whose_run_became_old_by_that_of_another_goes_on(tmp_path: Path) -> None:
+    behind, ahead = (KeptBatches(tmp_path, ORIGIN, keep=100) for _ in range(2))
+    behind.begin("behind", 0)
+    keep(behind, [1])
+    ahead.begin("ahead", 0)
+    keep(ahead, [50])
+    assert not (tmp_path / "behind").exists()
+    keep(behind, [2])
+    assert [file.first for file in batch_files(tmp_path / "behind")] == [2]
+
+
+def test_something_else_in_an_old_run_does_not_keep_a_trainer_from_its_checkpoint(tmp_path: Path) -> None:
+    kept = KeptBatches(tmp_path, ORIGIN, keep=100)
+    for run, step in (("old", 1), ("new", 50)):
+        kept.begin(run, 0)
+        (tmp_path / run / "notes").touch()
+        keep(kept, [step])
+    assert [path.name for path in (tmp_path / "old").iterdir()] == ["notes"]
+
+
 def test_a_batch_may_have_lost_all_its_rows(tmp_path: Path) -> None:
     kept = KeptBatches(tmp_path, ORIGIN)
     kept.begin("run", 0)

@@ -18,7 +18,7 @@ class CatalogSnapshot:
 
     def refresh(self, client: RedisClient) -> None:
         """Read both lists. Raises redis.RedisError and keeps the previous ones when Redis does not answer."""
-        with client.pipeline(transaction=True) as pipe:
+        with client.pipeline(transaction=False) as pipe:  # a full Redis 7 refuses all that is in a transaction
             pipe.zrange(client.names.popular, 0, CATALOG_SIZE - 1, desc=True, withscores=True)
             pipe.zrange(client.names.recent, 0, CATALOG_SIZE - 1, desc=True)
             popular, recent = pipe.execute()

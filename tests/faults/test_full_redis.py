@@ -16,8 +16,13 @@ from recsys.config.schema import Config
 from recsys.training.trainer import Trainer
 from serving.assembly import build
 from serving.cache.row_store import Floats, Ids, RedisRows
+from serving.experiments.assignment import Arm, Experiment
+from serving.experiments.counts.counters import ExperimentCounters
 from serving.model.scorer import load_scorer
+from serving.ranking.popularity import CatalogSnapshot
+from serving.replication.connection.redis_client import RedisClient
 from streaming.encode.encoder import Encoder
+from streaming.events.schema import Impression
 from streaming.ingest.codec import encode_events
 from streaming.log.memory_log import MemoryLog
 from tests.projects import SMALL, project
@@ -69,6 +74,19 @@ def test_what_could_not_be_written_is_there_when_there_is_room(
             admin.config_set("maxmemory", 0)
             trainer.run(follow=False, stop=threading.Event())
             assert read(config, trainer.run_id) == pytest.approx(known(config, trainer))
+
+
+def test_what_servers_do_each_second_is_in_no_transaction(client: RedisClient) -> None:
+    """Redis 7 refuses all of one when it is full, reads too; servers then took it for gone and ranked without rows."""
+    own, other = (Experiment(name, (Arm("live", "online"),)) for name in ("own", "other"))
+    shown = encode_events([Impression("n", 1, "u", ["a"], experiment="other", arm="live")])
+    ExperimentCounters(client, [other]).count(shown)
+    client.config_resetstat()
+    CatalogSnapshot().refresh(client)
+    ExperimentCounters(client, [own]).retain(client)
+    asked = {name.removeprefix("cmdstat_") for name in client.info("commandstats")}
+    assert "pexpire" in asked
+    assert not {"multi", "exec"} & asked
 
 
 def read(config: Config, run: str) -> Floats:

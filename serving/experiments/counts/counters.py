@@ -90,7 +90,7 @@ class ExperimentCounters:
                 pipe.pttl(key)
             lifetimes = pipe.execute()
         own = {key.encode() for key in self._own_keys()}
-        with client.pipeline(transaction=True) as pipe:
+        with client.pipeline(transaction=False) as pipe:  # as a full Redis takes it
             for key, lifetime in zip(known, lifetimes, strict=True):
                 if lifetime == -2:
                     pipe.srem(client.names.experiments, key)

@@ -75,8 +75,9 @@ class ServingSettings:
     """Whether spans of requests are sent by OpenTelemetry's protocol, as its variables `OTEL_...` say."""
     engine: Literal["auto", "openvino", "onnxruntime", "numba"] = "auto"
     """What computes the model; `numba`: the kernel of AutoInt, and for other models as `auto`."""
-    precision: Literal["float32", "bfloat16"] = "float32"
-    """What the model scores in: bfloat16 while the processor has it and the error, which is measured, is small."""
+    precision: Literal["float32", "mixed", "bfloat16"] = "float32"
+    """What the model scores in: bfloat16 while the processor has it and the error, which is measured, is small; with
+    the kernel of AutoInt `mixed`, which has bfloat16 where it changes scores least."""
     threads: Count = 1
     cache_rows: Annotated[int, Field(ge=2)] = 1_000_000
     """Embedding rows kept in this process, for each model."""
@@ -150,10 +151,7 @@ class ServingSettings:
         check_groups(self.score_by, self.scores)
         self._check_diversity()
         self._check_prerank()
-        if self.precision == "bfloat16" and self.engine in ("onnxruntime", "numba"):
-            raise InvalidValueError(
-                f"precision: {self.engine} computes in float32: set engine to openvino, or delete precision"
-            )
+        self._check_precision()
         self._check_exploration()
 
     @property
@@ -183,6 +181,16 @@ class ServingSettings:
     def available_times(self) -> tuple[str, str]:
         """The names that events have both features under."""
         return self.available_from.removeprefix("item."), self.available_until.removeprefix("item.")
+
+    def _check_precision(self) -> None:
+        if self.precision == "bfloat16" and self.engine == "onnxruntime":
+            raise InvalidValueError(
+                "precision: onnxruntime computes in float32: set engine to openvino, or delete precision"
+            )
+        if self.precision == "bfloat16" and self.engine == "numba":
+            raise InvalidValueError("precision: numba has mixed instead: write that, or set engine to openvino")
+        if self.precision == "mixed" and self.engine != "numba":
+            raise InvalidValueError("precision: only numba has mixed: set engine to numba, or delete precision")
 
     def _check_diversity(self) -> None:
         if self.diversity_by:

@@ -24,26 +24,30 @@ if TYPE_CHECKING:
 
 def open_scorer(config: Config) -> OpenScorer:
     """How a server makes a scorer of a graph."""
-    from serving.model.checked_scorer import load_checked
+    from serving.model.checked_scorer import load_checked, load_mixed
     from serving.model.scorer import load_scorer
 
+    if config.serving.precision == "mixed":
+        return partial(load_mixed, threads=config.serving.threads)
     if config.serving.precision == "bfloat16":
         return partial(load_checked, engine=config.serving.engine, threads=config.serving.threads)
     return partial(load_scorer, engine=config.serving.engine, threads=config.serving.threads)
 
 
 def published_models(config: Config, client: RedisClient) -> Iterator[LoadedModel]:
-    """Every model that Redis holds, as a server loads it; with `precision = "bfloat16"` in both precisions, where the
-    processor has it."""
-    from serving.model.scorer import OpenVinoScorer, load_scorer, processor_capabilities
+    """Every model that Redis holds, as a server loads it; with a `precision` of less than float32 in both precisions,
+    where the processor has it."""
+    from serving.model.checked_scorer import open_reduced
+    from serving.model.scorer import load_scorer
     from serving.replication.follow.model_loader import ModelLoader
     from serving.replication.health import Availability
     from serving.replication.promoter import Promoter
 
     threads = config.serving.threads
     scorers: list[OpenScorer] = [partial(load_scorer, engine=config.serving.engine, threads=threads)]
-    if config.serving.precision == "bfloat16" and "BF16" in processor_capabilities():
-        scorers.append(partial(OpenVinoScorer, threads=threads, precision="bf16"))
+    reduced = open_reduced(config.serving.precision, threads)
+    if reduced is not None:
+        scorers.append(reduced)
     for name, opened in product(Promoter(client).published(), scorers):
         loader = ModelLoader(name, client, opened, config.serving.cache_rows, Availability(), time.monotonic)
         loader.catch_up(client, continued=False)

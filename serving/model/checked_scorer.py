@@ -1,4 +1,4 @@
-"""Scores in bfloat16, as long as they are near those in float32 on the requests that come.
+"""Scores in less than float32, as long as they are near those in float32 on the requests that come.
 
 Shape suffixes: C candidates, T tasks.
 """
@@ -7,16 +7,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Collection
+from functools import partial
 
 import numpy as np
 
 from serving.model.chunked_scorer import NO_HISTORY, Floats, Scorer
-from serving.model.measured_precision import MeasuredPrecision
+from serving.model.graph_reader import read_graph
+from serving.model.measured_precision import MeasuredPrecision, Reduced
 from serving.model.scorer import Engine, OpenVinoScorer, load_scorer, processor_capabilities
 
 _Inputs = tuple[Floats, Floats, Floats, Floats, Floats]
 
-BOUND = 0.1
+BOUNDS: dict[Reduced, float] = {"bfloat16": 0.1, "mixed": 0.01}
 """Largest difference of the log odds: beyond it float32 is used."""
 _LEAST = 1e-3
 """Probabilities are compared within [this, 1 - this]: beyond, log odds say more of rounding than of the ranking."""
@@ -28,15 +30,21 @@ _EVERY = 1000
 
 
 class CheckedScorer:
-    """Scores by `reduced`, a scorer in bfloat16, while its error is at most `BOUND`; else by `exact`.
+    """Scores by `reduced`, a scorer in the precision `name`, while its error is within `BOUNDS`; else by `exact`.
 
     The error is that of the latest requests: it is measured by `check` when the first ones have been scored, exactly,
     and then every `_EVERY`; `follow` measures a new graph before its first request. None for `reduced` says that there
     can be no such scorer, for this `reason`.
     """
 
-    def __init__(self, exact: Scorer, reduced: Scorer | None, reason: str = "too few requests to measure its error"):
-        self._exact, self._reduced = exact, reduced
+    def __init__(
+        self,
+        exact: Scorer,
+        reduced: Scorer | None,
+        reason: str = "too few requests to measure its error",
+        name: Reduced = "bfloat16",
+    ) -> None:
+        self._exact, self._reduced, self._name = exact, reduced, name
         self._kept: deque[_Inputs] = deque(maxlen=_KEPT)
         self._scored, self._due = 0, _KEPT
         self.precision = MeasuredPrecision("float32", reason=reason, pending=reduced is not None)
@@ -55,7 +63,7 @@ class CheckedScorer:
     ) -> Floats:
         """As `Scorer.score`. The arrays are kept for comparisons, so they must not change afterwards."""
         inputs = request_rows_1FD, item_rows_CFD, request_numeric_1N, item_numeric_CN, history_rows_1LD
-        reduced = self._reduced if self.precision.used == "bfloat16" else None
+        reduced = self._reduced if self.precision.used == self._name else None
         scores_CT = (reduced or self._exact).score(*inputs)
         self._kept.append(_first(inputs))
         self._scored += 1
@@ -76,7 +84,19 @@ class CheckedScorer:
         """Measure the error if it is due. Other threads may score meanwhile."""
         if self._reduced is not None and self._scored >= self._due:
             self._due = self._scored + _EVERY
-            self.precision = _measured(self._exact, self._reduced, list(self._kept.copy()))
+            self.precision = self._measured(self._reduced, list(self._kept.copy()))
+
+    def _measured(self, reduced: Scorer, requests: list[_Inputs]) -> MeasuredPrecision:
+        try:
+            error = float(np.max([_difference(self._exact.score(*one), reduced.score(*one)) for one in requests]))
+        except Exception as failure:  # whatever the engine says, the ranking goes on
+            return MeasuredPrecision("float32", reason=f"it cannot be measured: {failure}")
+        bound = BOUNDS[self._name]
+        if not error <= bound:
+            return MeasuredPrecision(
+                "float32", error, f"log odds would differ by up to {error:.2g}, more than {bound:g}"
+            )
+        return MeasuredPrecision(self._name, error)
 
 
 def load_checked(
@@ -97,15 +117,28 @@ def load_checked(
     return CheckedScorer(exact, OpenVinoScorer(graph, threads, "bf16"))
 
 
-def _measured(exact: Scorer, reduced: Scorer, requests: list[_Inputs]) -> MeasuredPrecision:
-    try:
-        error = float(np.max([_difference(exact.score(*one), reduced.score(*one)) for one in requests]))
-    except Exception as failure:  # whatever the engine says, the ranking goes on
-        return MeasuredPrecision("float32", reason=f"it cannot be measured: {failure}")
-    if not error <= BOUND:
-        reason = f"log odds would differ by up to {error:.2g}, more than {BOUND:g}"
-        return MeasuredPrecision("float32", error, reason)
-    return MeasuredPrecision("bfloat16", error)
+def open_reduced(precision: str, threads: int = 1) -> Callable[[bytes], Scorer] | None:
+    """How a scorer that computes in this precision alone is made; None for float32 and where the processor lacks it."""
+    if precision == "bfloat16" and "BF16" in processor_capabilities():
+        return partial(OpenVinoScorer, threads=threads, precision="bf16")
+    if precision == "mixed":
+        from serving.model.autoint.autoint_scorer import AutoIntScorer
+        from serving.model.autoint.lane_pairs import multiplies_pairs
+
+        if multiplies_pairs():
+            return lambda graph: AutoIntScorer(read_graph(graph), mixed=True)
+    return None
+
+
+def load_mixed(graph: bytes, threads: int = 1) -> CheckedScorer:
+    """A scorer for `graph` by the kernel of AutoInt, with the products in bfloat16 that change scores least; see
+    `load_scorer`."""
+    exact, opened = load_scorer(graph, "numba", threads), open_reduced("mixed")
+    if exact.engine != "numba":
+        return CheckedScorer(exact, None, "only the kernel of AutoInt has it, and does not compute this model", "mixed")
+    if opened is None:
+        return CheckedScorer(exact, None, "this processor has no instructions for it (avx512_bf16)", "mixed")
+    return CheckedScorer(exact, opened(graph), name="mixed")
 
 
 def _difference(exact_CT: Floats, reduced_CT: Floats) -> float:

@@ -128,7 +128,7 @@ class _StateCollector:
         )
         error = GaugeMetricFamily(
             "recsys_model_precision_error",
-            "Largest difference of the log odds of bfloat16 from those of float32, of the latest requests.",
+            "Largest difference of the log odds of bfloat16 or mixed from those of float32, of the latest requests.",
             labels=["model"],
         )
         promoted = self._state.models.get(CHAMPION)

@@ -29,7 +29,8 @@ _LIMIT = 80.0
 
 
 class AutoIntScorer(ChunkedScorer):
-    """AutoInt in float32 on one thread, on any processor that Numba compiles for, from what was exported.
+    """AutoInt in float32 on one thread, on any processor that Numba compiles for, from what was exported; `mixed`: with
+    queries, keys, their products and the perceptron's hidden layers in bfloat16 where `multiplies_pairs` says so.
 
     ArtefactError for a graph of another model, or of one that pools histories by attention, has heads whose size is no
     multiple of 4, or LayerNorm in its perceptron.
@@ -38,8 +39,9 @@ class AutoIntScorer(ChunkedScorer):
     engine = "numba"
     chunk = 1 << 30
 
-    def __init__(self, graph: ReadGraph) -> None:
-        self._weights = autoint_weights(graph)
+    def __init__(self, graph: ReadGraph, *, mixed: bool = False) -> None:
+        self._weights = autoint_weights(graph, mixed=mixed)
+        self._mixed = mixed
         super().__init__(dict(graph.inputs), graph.output)
 
     def _run(self, inputs: dict[str, Floats]) -> Floats:
@@ -63,18 +65,25 @@ class AutoIntScorer(ChunkedScorer):
             request_MX = np.maximum(request_MX, 0)
         groups = math.ceil(candidates / LANES)
         logits_GTL = np.zeros((len(lanes_GXL), self._tasks, LANES), np.float32)
+        padded = -(-(weights.fields.request + weights.fields.item) // BLOCK) * BLOCK
+        pairs = self._room(padded * (weights.heads * weights.size // 2 + weights.size))
         items_GIVL = lanes_GXL.reshape(len(lanes_GXL), -1, items_CIV.shape[2], LANES)
         add_interactions(
-            items_GIVL[:groups], np.ascontiguousarray(request_MX, np.float32), weights.numbers, weights.layers_L4,
+            items_GIVL[:groups], np.ascontiguousarray(request_MX, np.float32), weights.numbers, weights.layers_L5,
             weights.output_TX, weights.fields.request + weights.fields.item, weights.heads, weights.size,
-            weights.code_form, logits_GTL[:groups],
+            weights.code_form, pairs, logits_GTL[:groups],
         )  # fmt: skip
         if (perceptron := weights.perceptron) is not None:
             first_A = perceptron.request @ request_1MV.reshape(-1) + perceptron.bias
+            pairs = self._room(TILE * int(perceptron.layers_L4[:, 2].max()) // 2)
             add_perceptron(
-                lanes_GXL, first_A, perceptron.numbers, perceptron.layers_L4, perceptron.output_TX, logits_GTL
-            )  # fmt: skip
+                lanes_GXL, first_A, perceptron.numbers, perceptron.layers_L4, perceptron.output_TX, pairs, logits_GTL
+            )
         return logits_GTL.swapaxes(1, 2).reshape(-1, self._tasks)[:candidates]
+
+    def _room(self, vectors: int) -> Floats | None:
+        """For so many vectors of pairs; None if there are none."""
+        return np.empty(vectors * LANES, np.float32) if self._mixed else None
 
 
 def load_autoint(graph: ReadGraph, engine: Scorer) -> Scorer:

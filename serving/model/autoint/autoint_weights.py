@@ -20,6 +20,7 @@ from serving.model.graph_reader import ReadGraph, Shape
 
 Places = npt.NDArray[np.int64]
 _BATCH_EPS = 1e-5
+_NOTHING: Floats = np.zeros(0, np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +79,17 @@ class AutoIntWeights:
     request: Floats
     """The first layer's weights and, in its last column, biases, for the request's fields: [H * 4 K, V + 1]."""
     numbers: Floats
-    layers_L4: Places
+    layers_L5: Places
     output_TX: Floats
     bias_T: Floats
     perceptron: PerceptronWeights | None
 
 
-def autoint_weights(graph: ReadGraph) -> AutoIntWeights:
-    """ArtefactError says of a graph that is not of an AutoInt that the kernel computes what is missing."""
+def autoint_weights(graph: ReadGraph, *, mixed: bool = False) -> AutoIntWeights:
+    """Weights for products in float32, or `mixed` with those in bfloat16.
+
+    ArtefactError says of a graph that is not of an AutoInt that the kernel computes what is missing.
+    """
     options, constants, model = graph.model, graph.constants, AutoIntLayers.of(graph)
     _check(options)
     fields = FieldCounts.of(graph.inputs)
@@ -95,14 +99,17 @@ def autoint_weights(graph: ReadGraph) -> AutoIntWeights:
     by_field = constants["model.output.weight"].reshape(tasks, fields.request + fields.item, -1)
     dim = next(shape[2] for name, shape in graph.inputs.items() if name.endswith("rows")) if _sparse(fields) else None
     vectors = np.zeros((0, dim or 0), np.float32) if model.vectors_ND is None else model.vectors_ND
-    perceptron = _perceptron(constants, fields, len(options["mlp"])) if options["mlp"] else None
+    perceptron = _perceptron(constants, fields, len(options["mlp"]), mixed) if options["mlp"] else None
     bias_T = constants["model.output.bias"] + constants["correction"]
     if perceptron is not None:
         bias_T = bias_T + constants[f"model.mlp.layers.{len(options['mlp'])}.bias"]
-    numbers, layers_L4 = _flat([_blocks(weight), *rest] for weight, *rest in layers)
+    paired = [
+        _matching(weight, model.heads) if mixed and number else _NOTHING for number, (weight, *_) in enumerate(layers)
+    ]
+    numbers, layers_L5 = _flat([_blocks(w), *rest, pairs] for (w, *rest), pairs in zip(layers, paired, strict=True))
     return AutoIntWeights(
         fields, model.heads, size, model.code_form, model.wide, vectors,
-        np.concatenate([layers[0][0], layers[0][1][:, None]], 1), numbers, layers_L4,
+        np.concatenate([layers[0][0], layers[0][1][:, None]], 1), numbers, layers_L5,
         _contiguous(by_field[:, fields.order].reshape(tasks, -1)), _contiguous(bias_T), perceptron,
     )  # fmt: skip
 
@@ -131,10 +138,16 @@ def _by_head(layer: LayerWeights, model: AutoIntLayers) -> list[Floats]:
     parts[: model.parts] = joined.reshape(model.parts, *parts.shape[1:])
     parts[0] *= model.scale
     by_head = parts.swapaxes(0, 1).reshape(4 * width, -1)
-    return [by_head[:, :-1], by_head[:, -1], *(layer.norm or [by_head[:0, 0]] * 2)]
+    return [by_head[:, :-1], by_head[:, -1], *(layer.norm or [_NOTHING] * 2)]
 
 
-def _perceptron(constants: Mapping[str, Floats], fields: FieldCounts, hidden: int) -> PerceptronWeights:
+def _matching(weight: Floats, heads: int) -> Floats:
+    """Of weights [H * 4 K, V] those of queries and keys of each head, as pairs in blocks. V is even."""
+    by_head = weight.reshape(heads, 4, -1, weight.shape[1])[:, :2]
+    return _blocks(_pairs(by_head.reshape(-1, weight.shape[1])))
+
+
+def _perceptron(constants: Mapping[str, Floats], fields: FieldCounts, hidden: int, mixed: bool) -> PerceptronWeights:
     layers = [_hidden(constants, number) for number in range(hidden)]
     first = layers[0][0].reshape(len(layers[0][0]), fields.request + fields.item, -1)[:, fields.order]
     request, item = (part.reshape(len(first), -1) for part in np.split(first, [fields.request], 1))
@@ -143,8 +156,10 @@ def _perceptron(constants: Mapping[str, Floats], fields: FieldCounts, hidden: in
         weights[number] = np.pad(weights[number], ((0, 0), (0, len(weights[number - 1]) - weights[number].shape[1])))
     output_TX = constants[f"model.mlp.layers.{hidden}.weight"]
     output_TX = np.pad(output_TX, ((0, 0), (0, len(weights[-1]) - output_TX.shape[1])))
-    numbers, places = _flat([_blocks(weight), bias] for weight, (_, bias) in zip(weights, layers, strict=True))
     sizes = np.array([weight.shape[::-1] for weight in weights], np.int64)
+    if mixed:
+        weights[1:] = map(_pairs, weights[1:])
+    numbers, places = _flat([_blocks(weight), bias] for weight, (_, bias) in zip(weights, layers, strict=True))
     return PerceptronWeights(request, layers[0][1], numbers, np.hstack([places, sizes]), _contiguous(output_TX))
 
 
@@ -158,6 +173,12 @@ def _hidden(constants: Mapping[str, Floats], number: int) -> tuple[Floats, Float
         weight, bias = weight * factor[:, None], (bias - constants[f"{norm}.mean"]) * factor + constants[f"{norm}.bias"]
     more = -len(weight) % BLOCK
     return np.pad(weight, ((0, more), (0, 0))), np.pad(bias, (0, more))
+
+
+def _pairs(weight: Floats) -> Floats:
+    """[outputs, inputs / 2], each two inputs as bfloat16 in the place of a float32."""
+    bits = (np.ascontiguousarray(weight, np.float32).view(np.uint32) + np.uint32(0x8000)) >> np.uint32(16)
+    return np.asarray((bits[:, ::2] | bits[:, 1::2] << np.uint32(16)).view(np.float32))
 
 
 def _blocks(weight: Floats) -> Floats:

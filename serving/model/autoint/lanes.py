@@ -63,6 +63,10 @@ class Code:
         function = external(self.builder.module, ir.FunctionType(_V, [_V] * len(values)), f"llvm.{name}.v{LANES}f32")
         return self.builder.call(function, values)
 
+    def product(self, a: Any, b: Any, total: Any) -> Any:
+        """`total` and the products of both, lane by lane."""
+        return self.call("fma", a, b, total)
+
     def larger(self, a: Any, b: Any) -> Any:
         """`a` where it is no number: a diverged row must show in the scores."""
         return self.builder.select(self.builder.fcmp_ordered("<", a, b), b, a)
@@ -104,7 +108,7 @@ def _block(code: Code, first: list[list[Any]], count: Any, left: Any, right: Any
         for j in range(BLOCK):
             column = right(j, loop.index)
             for i in range(BLOCK):
-                code.builder.store(code.call("fma", rows[i], column, code.builder.load(sums[i][j])), sums[i][j])
+                code.builder.store(code.product(rows[i], column, code.builder.load(sums[i][j])), sums[i][j])
     return [[code.builder.load(value) for value in row] for row in sums]
 
 
@@ -112,6 +116,24 @@ def _store_block(code: Code, block: list[list[Any]], out: Any, stride: Any) -> N
     for i, row in enumerate(block):
         for j, value in enumerate(row):
             code.store(value, code.at(code.at(out, i, stride), j * LANES))
+
+
+def write_times_weights(code: Code) -> None:
+    """The instructions of `times_weights`."""
+    builder, args = code.builder, code.args
+    x, weights, bias, out = (code.pointer(array) for array in (0, 3, 5, 7))
+    first = [code.all_lanes(builder.load(code.at(bias, j))) for j in range(BLOCK)]
+
+    def left(i: int, k: Any) -> Any:
+        return code.load(code.at(code.at(x, i, args[2]), k, LANES))
+
+    def right(j: int, k: Any) -> Any:
+        return code.all_lanes(builder.load(code.at(code.at(weights, k, BLOCK), j)))
+
+    block = _block(code, [first] * BLOCK, args[10], left, right)
+    zero = code.all_lanes(0.0)
+    block = [[builder.select(args[11], code.larger(value, zero), value) for value in row] for row in block]
+    _store_block(code, block, out, args[9])
 
 
 @intrinsic
@@ -123,24 +145,26 @@ def times_weights(typingctx, x, x_at, x_row, weights, w_at, bias, b_at, out, o_a
     """
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        code = Code(context, builder, signature, args)
-        x, weights, bias, out = (code.pointer(array) for array in (0, 3, 5, 7))
-        first = [code.all_lanes(builder.load(code.at(bias, j))) for j in range(BLOCK)]
-
-        def left(i: int, k: Any) -> Any:
-            return code.load(code.at(code.at(x, i, args[2]), k, LANES))
-
-        def right(j: int, k: Any) -> Any:
-            return code.all_lanes(builder.load(code.at(code.at(weights, k, BLOCK), j)))
-
-        block = _block(code, [first] * BLOCK, args[10], left, right)
-        zero = code.all_lanes(0.0)
-        block = [[builder.select(args[11], code.larger(value, zero), value) for value in row] for row in block]
-        _store_block(code, block, out, args[9])
+        write_times_weights(Code(context, builder, signature, args))
         return context.get_dummy_value()
 
     arguments = (x, x_at, x_row, weights, w_at, bias, b_at, out, o_at, o_row, inputs)
     return types.void(*arguments, types.boolean), codegen
+
+
+def write_times_vectors(code: Code) -> None:
+    """The instructions of `times_vectors`."""
+    args = code.args
+    x, y, out = (code.pointer(array) for array in (0, 3, 7))
+
+    def left(i: int, k: Any) -> Any:
+        return code.load(code.at(code.at(x, i, args[2]), k, LANES))
+
+    def right(j: int, k: Any) -> Any:
+        return code.load(code.at(code.at(y, j, args[5]), k, args[6]))
+
+    zeros = [[code.all_lanes(0.0)] * BLOCK] * BLOCK
+    _store_block(code, _block(code, zeros, args[10], left, right), out, args[9])
 
 
 @intrinsic
@@ -149,17 +173,7 @@ def times_vectors(typingctx, x, x_at, x_row, y, y_at, y_column, y_step, out, o_a
     `y_column` numbers apart and its rows `y_step`."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        code = Code(context, builder, signature, args)
-        x, y, out = (code.pointer(array) for array in (0, 3, 7))
-
-        def left(i: int, k: Any) -> Any:
-            return code.load(code.at(code.at(x, i, args[2]), k, LANES))
-
-        def right(j: int, k: Any) -> Any:
-            return code.load(code.at(code.at(y, j, args[5]), k, args[6]))
-
-        zeros = [[code.all_lanes(0.0)] * BLOCK] * BLOCK
-        _store_block(code, _block(code, zeros, args[10], left, right), out, args[9])
+        write_times_vectors(Code(context, builder, signature, args))
         return context.get_dummy_value()
 
     return types.void(x, x_at, x_row, y, y_at, y_column, y_step, out, o_at, o_row, inputs), codegen

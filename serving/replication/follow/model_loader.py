@@ -112,12 +112,12 @@ class ModelLoader:
         told, self._told = self._told, (now.used, now.error is None, now.pending)
         if told == self._told:
             return
-        if now.used == "bfloat16":
-            _logger.info("model %r scores in bfloat16: log odds differ by up to %.2g", self.name, now.error)
+        if now.used != "float32":
+            _logger.info("model %r scores in %s: log odds differ by up to %.2g", self.name, now.used, now.error)
         elif now.pending:
-            _logger.info("model %r scores in float32 until the first requests show its error in bfloat16", self.name)
+            _logger.info("model %r scores in float32 until the first requests show its error in less", self.name)
         else:
-            _logger.warning("model %r scores in float32, not in bfloat16: %s", self.name, now.reason)
+            _logger.warning("model %r scores in float32, not in less: %s", self.name, now.reason)
 
     def _tell_engine(self, model: LoadedModel) -> None:
         """Say in the log what computes the scores, if that has changed."""

@@ -312,6 +312,11 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
             '[serving]\nengine = "onnxruntime"\nprecision = "bfloat16"\n',
             "line 3: serving.precision: onnxruntime computes in float32",
         ),
+        (
+            '[serving]\nengine = "numba"\nprecision = "bfloat16"\n',
+            "line 3: serving.precision: numba has mixed instead",
+        ),
+        ('[serving]\nprecision = "mixed"\n', "line 2: serving.precision: only numba has mixed: set engine to numba"),
         ("[serving]\ndiversity = 0.5\n", "line 2: serving.diversity: has no effect without diversity_by"),
         ("[serving]\ndiversity_by = 'genres'\n", "line 2: serving.diversity_by: 'genres' is no feature of items"),
         (

@@ -7,12 +7,14 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from serving.model.checked_scorer import BOUND, CheckedScorer, load_checked
+from serving.model.autoint.lane_pairs import multiplies_pairs
+from serving.model.checked_scorer import BOUNDS, CheckedScorer, load_checked, load_mixed
 from serving.model.chunked_scorer import Floats, Scorer
 from serving.model.scorer import load_scorer
 from tests.contracts.scorer import Inputs, exported, request
 from tests.serving.fakes import CoarseScorer, NanScorer, SumScorer
 
+BOUND = BOUNDS["bfloat16"]
 FIRST = 8
 
 
@@ -153,3 +155,28 @@ def test_on_a_processor_with_bfloat16_the_measured_error_holds(graph: bytes) -> 
     np.testing.assert_allclose(
         scorer.score(*requests(0)), load_scorer(graph, "openvino").score(*requests(0)), atol=BOUND / 4
     )
+
+
+@pytest.mark.slow
+def test_the_kernel_mixes_where_the_processor_multiplies_in_bfloat16() -> None:
+    model, inputs, exporter = exported("autoint", "every kind of field")
+    scorer = load_mixed(exporter.graph(model))
+    asked(scorer, inputs=lambda number: request(inputs, 20, number))
+    scorer.check()
+    said = scorer.precision
+    assert scorer.engine == "numba"
+    if not multiplies_pairs():
+        assert (said.used, said.pending) == ("float32", False)
+        assert "avx512_bf16" in said.reason
+        return
+    assert (said.used, said.reason) == ("mixed", "")
+    assert said.error is not None
+    assert 0 < said.error <= BOUNDS["mixed"]
+
+
+def test_another_model_is_not_mixed(graph: bytes) -> None:
+    scorer = load_mixed(graph)
+    asked(scorer, inputs=requests)
+    scorer.check()
+    assert (scorer.engine, scorer.precision.used) == ("openvino", "float32")
+    assert "only the kernel of AutoInt" in scorer.precision.reason

@@ -23,6 +23,7 @@ from recsys.training.export.serving_graph import GraphShape
 from serving.model.autoint import interacting_kernel
 from serving.model.autoint.autoint_layers import NORM_EPS
 from serving.model.autoint.autoint_scorer import AutoIntScorer, load_autoint
+from serving.model.autoint.lane_pairs import multiplies_pairs
 from serving.model.chunked_scorer import Floats, Scorer
 from serving.model.graph_reader import ReadGraph, read_graph
 from streaming.encode.feature_spec import PooledHistory
@@ -112,6 +113,26 @@ def test_equals_the_eager_model(
     np.testing.assert_allclose(scores_CT, eager(model, inputs, correction), atol=1e-5)
 
 
+@pytest.mark.skipif(not multiplies_pairs(), reason="needs a processor with avx512_bf16")
+@given(
+    options=OPTIONS,
+    size=st.sampled_from([4, 8]),
+    counts=COUNTS,
+    tasks=st.integers(1, 2),
+    candidates=st.sampled_from([0, 1, 17, 65]),
+)
+@settings(deadline=None, max_examples=40)
+def test_mixed_products_are_near(
+    options: dict[str, Any], size: int, counts: Counts, tasks: int, candidates: int
+) -> None:
+    """Each of the products in bfloat16 is within 2^-8 of itself."""
+    units = size * options["heads"] if options["form"] == "code" else size
+    model = made(counts, tasks, units=units, **options)
+    inputs = request(counts, candidates)
+    scores_CT = AutoIntScorer(graph_of(model, counts), mixed=True).score(*inputs)
+    np.testing.assert_allclose(scores_CT, eager(model, inputs), atol=0.02)
+
+
 def test_large_and_small_values_stay_probabilities() -> None:
     counts = (2, 1, 3, 1)
     model = made(counts, layers=2, units=8)
@@ -195,7 +216,7 @@ def test_another_model_is_left_to_the_engine(caplog: pytest.LogCaptureFixture) -
 
 def test_the_cache_of_compiled_code_follows_the_arithmetic() -> None:
     room = Path(interacting_kernel.__file__).parent
-    files = [(room / name).read_bytes() for name in ("lanes.py", "lane_norm.py")]
+    files = [(room / name).read_bytes() for name in ("lanes.py", "lane_norm.py", "lane_pairs.py")]
     found = zlib.crc32(b"".join([*files, str(NORM_EPS).encode()]))
     assert found == interacting_kernel.ARITHMETIC, f"write 0x{found:08X}"
 
@@ -223,8 +244,10 @@ def test_nothing_is_compiled_after_warming() -> None:
 
 
 def test_every_model_shares_the_compiled_loops() -> None:
-    for layers, mlp in ((1, ()), (2, (3,)), (3, (8, 4))):
+    compiled = set()
+    for layers, mlp in ((2, (3,)), (1, ()), (3, (8, 4))):
         counts = (1, 1, 2, 0)
         AutoIntScorer(graph_of(made(counts, layers=layers, units=8, mlp=mlp), counts)).score(*request(counts, 3))
-    assert len(interacting_kernel.add_interactions.signatures) == 1
-    assert len(interacting_kernel.add_perceptron.signatures) == 1
+        loops = (interacting_kernel.add_interactions, interacting_kernel.add_perceptron)
+        compiled.add(tuple(len(loop.signatures) for loop in loops))
+    assert len(compiled) == 1

@@ -65,7 +65,7 @@ class Proposal:
     def for_labels(self, count: int, records: int) -> Proposal:
         """What learns so many shown items as all files have, if the first `records` of them have `count`."""
         about = shown_items(self.files, count, records)
-        return replace(self, training={**self.training, **small_steps(about)}, model=first_model())
+        return replace(self, training={**self.training, **small_steps(about, len(self.fields))}, model=first_model())
 
     def waiting(self, wait: Noted) -> Proposal:
         """With a wait in which nearly all that was done with a list has come."""

@@ -35,10 +35,15 @@ def test_steps_grow_with_the_log_up_to_the_default(rows: int) -> None:
 
 
 def test_only_a_log_of_few_rows_has_small_steps_from_rows_that_begin_apart() -> None:
-    few, many = small_steps(100_000.0), small_steps(10_000_000.0)
+    few, many = small_steps(100_000.0, columns=3), small_steps(10_000_000.0, columns=40)
     assert {name: noted.value for name, noted in few.items()} == {"batch_size": 32, "init_scale": 0.1}
     assert few["batch_size"].note.startswith("for some 100,000 shown items")
     assert not many
+
+
+def test_a_log_of_few_rows_and_many_columns_has_a_smaller_rate() -> None:
+    assert "sparse_lr" not in small_steps(100_000.0, columns=16)
+    assert small_steps(100_000.0, columns=24)["sparse_lr"].value < TrainingSection().sparse_lr
 
 
 def test_files_beyond_enough_rows_are_not_opened(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""From a posted click to a changed score, through Kafka and Redis, while the trainer is under load.
+"""From a posted click to a changed score, through Kafka (before 28 November 2026: a log in files), under load.
 
 Broker, server and trainer are processes as in production; this one fills the log at a steady rate. A probe
 ranks two items that nobody has seen, whose scores are equal, clicks one, and ranks again until the scores differ: only
@@ -61,6 +61,7 @@ def run(quick: bool) -> Result:
         with _recsys("serve", path), _recsys("train", path), _Load(path) as load_:
             client = httpx.Client(base_url=f"http://127.0.0.1:{port}", timeout=10)
             until(lambda: ready(client), "a server that is ready", READY)
+            until(lambda: _caught_up(client), "a trainer that has caught up with the load", READY)
             seconds = [_probe(client, number) for number in range(probes)]
             found = [_new_item(client, number) for number in range(probes)]
             learned = load_.rows
@@ -78,6 +79,12 @@ def run(quick: bool) -> Result:
         "new_item_sources": dict(Counter(source for _, source in found)),
     }
     return Result("freshness", targets, raw | {"load_rows_per_s": ROWS_PER_SECOND, "load_rows": learned})
+
+
+def _caught_up(client: httpx.Client) -> bool:
+    """Whether less of the log is unread than comes in a second."""
+    (trainer,) = client.get("/readyz").raise_for_status().json()["trainer"].values()
+    return bool(trainer["status"].get("lag_events", ROWS_PER_SECOND) < ROWS_PER_SECOND * 2 / ITEMS)
 
 
 def _probe(client: httpx.Client, number: int) -> float:

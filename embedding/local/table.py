@@ -157,8 +157,8 @@ class LocalTable(TableIds):
 
     @property
     def is_new(self) -> bool:
-        """Whether no id has had a row yet."""
-        return self.ids.rows_given == 0
+        """Whether nothing was learned or counted yet, so that no id has had a row."""
+        return self.ids.rows_given == 0 and self._lookups == 0
 
     def rooms(self) -> Rooms:
         """Of a new table: the memory of its rows, by the names that a snapshot gives to what is in it.

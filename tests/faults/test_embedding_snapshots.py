@@ -74,6 +74,21 @@ def trained_anew(step: int) -> str:
     return store.digest()
 
 
+def test_a_store_that_has_counted_ids_but_gave_no_row_stays_as_it_was(tmp_path: Path) -> None:
+    table = Table("counted", 4, capacity=8, admission=Admission("count", 2), fallback="multiplexed")
+    saved, store = LocalStore([table]), LocalStore([table])
+    saved.lookup("counted", np.array([1, 1], np.uint64), 0)
+    saved.save(tmp_path)
+    hurt = tmp_path / "table-000.safetensors"
+    hurt.write_bytes(hurt.read_bytes()[:-1] + b"?")  # the end of the rows
+    found = store.lookup("counted", np.array([5], np.uint64), 0)
+    store.update(found, np.ones((1, 4), np.float32))
+    before = store.digest()
+    with pytest.raises(TornCheckpointError, match="is damaged"):
+        store.load(tmp_path)
+    assert store.digest() == before
+
+
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
 def test_any_flipped_bit_is_found_and_its_file_named(

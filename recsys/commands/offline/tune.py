@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 from rich.progress import BarColumn, MofNCompleteColumn, TimeRemainingColumn
@@ -17,7 +18,7 @@ from recsys.commands.output.fit_tables import cells
 from recsys.commands.output.terminal import plain_column, plain_console, say
 from recsys.commands.stopping import STOPPED, stopping
 from recsys.config.schema import Config
-from recsys.errors import file_errors
+from recsys.errors import WorkerError, file_errors
 from recsys.evaluation.metrics import METRICS
 from recsys.fit.parts import Parts
 from recsys.fit.tuning.progress_plot import progress_plot
@@ -64,6 +65,8 @@ def _fits(path: Path, config: Config, parts: Parts, until: str | None, out: Path
     if config.tune.workers == 1:
         yield FitsHere(config, parts, out / "trial")
         return
+    if find_spec("ray") is None:
+        raise WorkerError("[tune] workers needs `pip install 'recsys[all,ray]'`")
     with ray_fits(path, parse_time(until, "--until") if until else None, out, config.tune.workers) as fits:
         yield fits
 

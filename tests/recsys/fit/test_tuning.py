@@ -16,6 +16,7 @@ from click.testing import CliRunner
 
 from recsys import wiring
 from recsys.cli import main
+from recsys.commands.offline import tune
 from recsys.config.file import load, parse
 from recsys.config.schema import Config
 from recsys.errors import ConfigError, InvalidValueError
@@ -136,6 +137,14 @@ def test_processes_of_ray_on_loopback_come_to_what_one_does(
     assert here.run(threading.Event(), fits=FitsHere(config, parts, tmp_path / "trial", at_once=2))
     found = Tuning(config, parts, out).result()
     assert {model: trials[:2] for model, trials in found.trials.items()} == here.result().trials
+
+
+def test_without_ray_it_says_what_to_install(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path.write_text(TUNE.replace("trials = 2", "trials = 2\nworkers = 2"))
+    monkeypatch.setattr(tune, "find_spec", lambda _name: None)
+    done = CliRunner().invoke(main, ["tune", "-c", str(path), "--out", str(tmp_path / "out")])
+    assert done.exit_code == 1
+    assert "pip install 'recsys[all,ray]'" in done.output
 
 
 def test_it_stops_when_asked_and_leaves_no_checkpoints(config: Config, parts: Parts, tmp_path: Path) -> None:

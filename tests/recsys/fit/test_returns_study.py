@@ -15,6 +15,7 @@ from recsys.fit.studies.returns_result import ReturnsResult
 from recsys.fit.studies.returns_study import SCORES, SETTINGS, JudgedDays, ReturnsStudy
 from streaming.events.schema import Event, Impression, Interaction
 from streaming.ingest.codec import encode_events
+from tests.test_docs import ROOT
 
 LISTS = 400
 """A day."""
@@ -62,3 +63,11 @@ def test_weight_of_returns_takes_clicks_and_brings_readers_back(period: JudgedDa
     assert "click + 10 return" in whole.plot()
     with pytest.raises(InvalidValueError, match="other settings"):
         list(ReturnsStudy(period, 2).rows(part, lambda _doing: None))
+
+
+def test_the_table_of_the_page_is_that_of_the_result() -> None:
+    folder = ROOT / "docs/results/returns"
+    result = ReturnsResult.from_json((folder / "returns.json").read_bytes())
+    assert result.settings == SETTINGS
+    assert result.markdown() == (folder / "returns.md").read_text("utf-8")
+    assert result.markdown() in (ROOT / "docs/models.md").read_text("utf-8")

@@ -33,6 +33,8 @@ _MORE: Final = 30 * ROWS
 class Trial:
     """Counts of records, the commonest reasons of refusals, the span of times (ms), and labels."""
 
+    rows: int
+    """Rows of the files that were read; a row can hold or share several events."""
     counts: Counts
     reasons: Sequence[tuple[str, int]]
     span: tuple[int, int] | None
@@ -74,13 +76,15 @@ def _tried(config: Config, files: Sequence[Path], rows: int) -> Trial:
         )
         config = config.model_copy(update={"log": aside})
         ingest = wiring.ingest(config, log)
-        ingest.merge([_First(source, rows) for file in files[:_FILES] for source in wiring.sources(config, file)])
+        firsts = [[_First(source, rows) for source in wiring.sources(config, file)] for file in files[:_FILES]]
+        ingest.merge([first for of_file in firsts for first in of_file])
     joiner = wiring.joiner(config, "held")
     for events in _in_order(log) if ingest.late_events.count else _events(log):
         joiner.push(events)
     joiner.flush()
     labels, lost = joiner.tallies, joiner.counts
     return Trial(
+        sum(max((first.rows for first in of_file), default=0) for of_file in firsts),
         ingest.counts,
         ingest.reasons.most_common(3),
         ingest.span,
@@ -110,7 +114,9 @@ class _First:
     """The first blocks of a source, until they have so many records."""
 
     def __init__(self, source: Source, rows: int) -> None:
-        self._source, self._rows = source, rows
+        self._source, self._most = source, rows
+        self.rows = 0
+        """Rows that were read."""
 
     @property
     def name(self) -> str:
@@ -120,9 +126,8 @@ class _First:
         return ""  # nothing is remembered of a trial
 
     def blocks(self, start: Position = BEGIN) -> Iterator[Any]:
-        seen = 0
         for block in self._source.blocks(start):
+            self.rows = block.end.line - start.line
             yield block
-            seen = block.end.line
-            if seen > self._rows:
+            if self.rows >= self._most:
                 return

@@ -62,9 +62,9 @@ class Proposal:
         found = [(one.sample, one.roles.column("label")) for one in self.described]
         return any(column is not None and len(column.cells) > sample.rows for sample, column in found)
 
-    def for_labels(self, count: int, records: int) -> Proposal:
-        """What learns so many shown items as all files have, if the first `records` of them have `count`."""
-        about = shown_items(self.files, count, records)
+    def for_labels(self, count: int, rows: int) -> Proposal:
+        """What learns so many shown items as all files have, if the first `rows` of them have `count`."""
+        about = shown_items(self.files, count, rows)
         return replace(self, training={**self.training, **small_steps(about, len(self.fields))}, model=first_model())
 
     def waiting(self, wait: Noted) -> Proposal:

@@ -34,19 +34,19 @@ def step_size(rows: int) -> int:
     return 1 << (size.bit_length() - 1)
 
 
-def shown_items(files: Sequence[Path], found: int, records: int) -> float:
-    """How many all files have, if the first `records` of them have `found`; no fewer than those.
+def shown_items(files: Sequence[Path], found: int, read: int) -> float:
+    """How many all files have, if the first `read` rows of them have `found`; no fewer than those.
 
     Files are looked at until there are enough for the default, however many there are.
     """
     if not found:
         return 0.0
-    rows, enough = 0, TrainingSection().batch_size * _STEPS * records / found
+    rows, enough = 0, TrainingSection().batch_size * _STEPS * read / found
     for file in files:
         rows += row_count(file)
         if rows >= enough:
             break
-    return found * max(1.0, rows / max(1, records))
+    return found * max(1.0, rows / max(1, read))
 
 
 def row_count(path: Path) -> int:

@@ -87,7 +87,7 @@ def _tried(proposal: Proposal, path: Path) -> tuple[Proposal, Trial]:
     if tried.wait is not None:
         proposal = proposal.waiting(tried.wait)
         tried = trial(proposal.config(path), proposal.files)
-    return proposal.for_labels(tried.labels, tried.counts.read), _learnable(proposal, tried)
+    return proposal.for_labels(tried.labels, tried.rows), _learnable(proposal, tried)
 
 
 def _learnable(proposal: Proposal, tried: Trial) -> Trial:

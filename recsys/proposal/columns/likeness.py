@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Final
 
 from recsys.proposal.columns.column import Column
@@ -20,6 +21,19 @@ FALSE: Final = frozenset({"0", "-1", *FALSE_WORDS})
 def two_valued(column: Column) -> bool:
     """Whether the values are 0 and 1, -1 and 1, or yes and no."""
     return column.type in ("boolean", "integer") and set(column.numbers) in ({0, 1}, {-1, 1})
+
+
+def odd_cells(column: Column) -> Counter[str]:
+    """The values that are no numbers beside two that mean yes and no, if these are nearly all; how often each occurs.
+
+    >>> odd_cells(Column("clicked", ["0", "1"] * 50 + ["maybe"]))
+    Counter({'maybe': 1})
+    """
+    usual = [word for word, _ in column.distinct.most_common(2)]
+    odd = Counter({word: count for word, count in column.distinct.items() if word not in usual})
+    rare = sum(odd.values()) <= (1 - _NEARLY) * len(column.values)
+    mixed = column.type in ("text", "other") and not column.separator
+    return odd if rare and mixed and two_valued(Column(column.name, usual)) else Counter()
 
 
 def one_truth(column: Column) -> bool:

@@ -9,7 +9,7 @@ from typing import Final
 from recsys.errors import InvalidValueError
 from recsys.proposal.columns.column import Column
 from recsys.proposal.columns.label_words import follow, is_no, yes_words
-from recsys.proposal.columns.likeness import FALSE, names_things, property_of, two_valued
+from recsys.proposal.columns.likeness import FALSE, names_things, odd_cells, property_of, two_valued
 from recsys.proposal.columns.vocabulary import CLEARLY, NOT_POSITIVE, Role, known, says, tokens
 from recsys.proposal.roles.roles import Guess, Said
 
@@ -70,6 +70,20 @@ def check_words(columns: Sequence[Column], path: Path) -> None:
     for column in columns:
         if says("label", column.name) == 3 and len(column.distinct) == 2 and column.type in ("text", "integer"):
             yes_of(column, (), path)
+
+
+def check_clean(columns: Sequence[Column], path: Path) -> None:
+    """Raises InvalidValueError for a column that is called as a label and is one but for a few of its cells."""
+    for column in columns:
+        if says("label", column.name) >= CLEARLY and (odd := odd_cells(column)):
+            usual = [word for word in column.distinct if word not in odd]
+            yes = yes_words(Column(column.name, usual)) or [max(usual, key=lambda word: (word not in FALSE, word))]
+            count, words = sum(odd.values()), ", ".join(map(repr, list(odd)[:_SHOWN_VALUES]))
+            raise InvalidValueError(
+                f"{path}: {column.name!r} looks like a label, but {count:,} of the first {len(column.values):,} values "
+                f"are neither {' nor '.join(map(repr, sorted(usual)))}: {words}; correct them, or say --label "
+                f"{column.name} --positive {yes[0]} if every other value means no"
+            )
 
 
 def _not_refused(name: str) -> bool:

@@ -25,7 +25,7 @@ from recsys.proposal.columns.vocabulary import (
 )
 from recsys.proposal.files.further import further_cells
 from recsys.proposal.files.sample import Sample
-from recsys.proposal.roles.label_finder import check_words, find_labels, property_of_any, yes_of
+from recsys.proposal.roles.label_finder import check_clean, check_words, find_labels, property_of_any, yes_of
 from recsys.proposal.roles.roles import IDENTIFIERS, Guess, Roles, Said
 from recsys.proposal.roles.time_finder import find_time, time_of_day
 
@@ -121,6 +121,8 @@ class _Finder:
         """What became of a shown item: 0/1 labels, or a rating."""
         if {"shown", "marked", "label"} & self.found.keys():
             return
+        if not self._said.positive:
+            check_clean(list(self.left.values()), self._sample.path)
         kinds = self._sample.settings.get("where", {})
         able = [one for one in self.left.values() if one.name not in kinds]  # which tells what happened, not whether
         numbers = [one for one in self.left.values() if one.numbers and len(one.distinct) > 1]

@@ -8,7 +8,7 @@ from typing import Final
 
 from recsys.config.sections.learning.training import TrainingSection
 from recsys.config.units import written
-from recsys.proposal.columns.likeness import one_truth, two_valued
+from recsys.proposal.columns.likeness import odd_cells, one_truth, two_valued
 from recsys.proposal.columns.vocabulary import known, says, tokens
 from recsys.proposal.mappings.mapping import Noted, ProposedMapping
 from recsys.proposal.wording.left_out import left_out, of_lists_only
@@ -81,6 +81,13 @@ def _possible_labels(one: ProposedMapping) -> Iterator[str]:
                 f"{one.of.path}: every row is taken as something a user did, whatever {column.name!r} says; if one of "
                 f"its values, {one_value!r} and {other!r}, means that nothing was done, say --label {column.name} "
                 f"--positive {other!r} (the one that means yes)."
+            )
+        if odd := odd_cells(column):
+            usual = " and ".join(repr(word) for word in sorted(column.distinct) if word not in odd)
+            yield (
+                f"{one.of.path}: every row is taken as something a user did, whatever {column.name!r} says; its values "
+                f"are {usual} but for {sum(odd.values()):,} of the first {len(column.values):,}: if it is a label, say "
+                f"--label {column.name} --positive VALUE."
             )
         if one_truth(column) and says("label", column.name):
             yield (

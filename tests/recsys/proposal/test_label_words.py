@@ -166,3 +166,29 @@ def test_a_score_of_which_nobody_knows_what_it_says_is_asked_about(tmp_path: Pat
     (question,) = [one for one in proposed(tmp_path / "a.csv").open_questions if "'score'" in one]
     assert "only you know: they are an input of the model" in question
     assert 'write value = "score" in place of features.score' in question
+
+
+@pytest.mark.parametrize(
+    ("column", "no", "yes"), [("clicked", "0", "1"), ("label", "false", "true"), ("is_click", "no", "yes")]
+)
+def test_a_label_with_a_few_other_values_is_asked_for_and_never_ignored(
+    tmp_path: Path, column: str, no: str, yes: str
+) -> None:
+    path, _ = file(tmp_path, column, no, yes)
+    lines = path.read_text().splitlines()
+    spoiled = [line.rpartition(",")[0] + ",maybe" if n % 50 == 7 else line for n, line in enumerate(lines)]
+    path.write_text("\n".join(spoiled) + "\n")
+    with pytest.raises(InvalidValueError, match=f"{column!r} looks like a label, but 8 of .*--positive {yes}"):
+        proposed(path)
+    (mapping,) = proposed(path, Said({"label": column}, None, "", (yes,), "", "")).mappings
+    assert mapping.kind == "shown"
+    assert mapping.settings["positive_values"].value == [yes]
+
+
+def test_grades_and_a_column_that_no_name_calls_a_label_are_not_refused(tmp_path: Path) -> None:
+    path, _ = file(tmp_path, "clicked", "0", "1")
+    path.write_text(path.read_text().replace(",1\n", ",2\n", 2))
+    assert proposed(path).mappings[0].kind == "shown"
+    path, _ = file(tmp_path, "premium", "0", "1")
+    path.write_text(path.read_text().replace(",1\n", ",maybe\n", 2))
+    assert any("'premium' says; its values are '0' and '1' but for 2" in one for one in proposed(path).open_questions)

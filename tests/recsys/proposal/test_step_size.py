@@ -11,6 +11,9 @@ import pytest
 
 from recsys.config.sections.learning.training import TrainingSection
 from recsys.proposal.first_model import small_steps
+from recsys.proposal.ingest_trial import trial
+from recsys.proposal.proposal import propose
+from recsys.proposal.roles.roles import Said
 from recsys.proposal.step_size import row_count, shown_items, step_size
 
 
@@ -49,6 +52,17 @@ def test_a_log_of_few_rows_and_many_columns_has_a_smaller_rate() -> None:
 def test_files_beyond_enough_rows_are_not_opened(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("i1,1\n" * 100_000)
     files = [tmp_path / "a.csv", tmp_path / "is not there.csv"]
-    assert step_size(round(shown_items(files, found=100, records=10))) == TrainingSection().batch_size
+    assert step_size(round(shown_items(files, found=100, read=10))) == TrainingSection().batch_size
     with pytest.raises(FileNotFoundError):
-        shown_items(files, found=10, records=10)
+        shown_items(files, found=10, read=10)
+
+
+def test_rows_of_lists_count_as_rows_and_not_as_events(tmp_path: Path) -> None:
+    lines = ["time,user_id,item_id,clicked"]
+    lines += [f"{1_700_000_000 + 30 * (n // 6)},u{n // 6 % 50},i{n * 7 % 60},{int(n % 6 == 2)}" for n in range(60_000)]
+    (tmp_path / "a.csv").write_text("\n".join(lines) + "\n")
+    proposal = propose([tmp_path / "a.csv"], Said())
+    tried = trial(proposal.config(tmp_path / "recsys.toml"), proposal.files)
+    assert tried.counts.read < tried.rows / 2, "a list of six shown items is one event, and a click one more"
+    training = proposal.for_labels(tried.labels, tried.rows).training
+    assert training["batch_size"].note.startswith("for some 60,000 shown items")

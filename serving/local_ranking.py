@@ -10,6 +10,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from recsys.errors import UnavailableError
+from serving.api.messages.asked_features import check_asked_features
 from serving.api.messages.schemas import RankRequest, RecommendRequest
 from serving.experiments.traffic import Traffic
 from serving.model.loaded_model import OpenScorer
@@ -96,6 +97,7 @@ class LocalRanking:
         count: int,
     ) -> Query:
         check_request_features(len(items), asked.features, item_features, self._rules)
+        check_asked_features(asked, self._rules)
         now = time.time_ns() // 1_000_000 if asked.time is None else asked.time
         place = self._traffic.place(asked.user, now)
         impression = uuid.uuid4().hex

@@ -16,7 +16,7 @@ from recsys.errors import InvalidValueError
 from serving.api_key import ApiKey
 from serving.item_attribute import ATTRIBUTE, ATTRIBUTE_IN_WORDS
 from serving.limits import SOURCES, Limits, check_shares
-from serving.ranking.boost import Boost
+from serving.ranking.boost import MOST_BOOSTS, Boost
 from serving.ranking.diversity import Diversity
 from serving.ranking.exploration import LEAST_TEMPERATURE
 from serving.ranking.group_scores import check_groups
@@ -105,7 +105,7 @@ class ServingSettings:
     """The feature of users, such as `request.plan`, by whose values `scores` are; empty: all have `score`."""
     scores: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
     """Instead of `score`, by the value of that feature; users with another one, or none, have `score`."""
-    boosts: list[Boost] = field(default_factory=list)
+    boosts: Annotated[list[Boost], Field(max_length=MOST_BOOSTS)] = field(default_factory=list)
     """What raises or lowers the scores of items with a value of a feature."""
     deadline: Annotated[Duration, Field(gt=0)] = 200
     overload: Literal["refuse", "popularity"] = "refuse"
@@ -172,6 +172,11 @@ class ServingSettings:
                     f"exploration to {of[0]}, or delete {name}"
                 )
         if self.exploration == "thompson":
+            if not self.thompson_by:
+                message = (
+                    "thompson needs thompson_by, such as item.count(impression, 7d): write it, or another exploration"
+                )
+                raise InvalidValueError(f"exploration: {message}")
             try:
                 _ = self.evidence
             except InvalidValueError as error:

@@ -13,6 +13,7 @@ from starlette.requests import Request
 from recsys.errors import ArtefactError, InvalidValueError
 from serving.api.clock_and_ids import ClockAndIds
 from serving.api.gate.ranking_queue import QueuePlace, RankingQueue
+from serving.api.messages.asked_features import check_asked_features
 from serving.api.messages.request_errors import InvalidFieldError, parse_reason
 from serving.api.messages.schemas import (
     AttentionWeights,
@@ -102,6 +103,7 @@ class Rankings:
             raise InvalidFieldError(f"{time} is more than {self._rules.max_future} ms in the future", "time")
         with _naming_the_field():
             check_request_features(items, asked.features, item_features, self._rules)
+            check_asked_features(asked, self._rules)
         try:
             place = self._traffic.place(asked.user, time, asked.experiment)
         except InvalidValueError as error:

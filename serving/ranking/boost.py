@@ -18,7 +18,10 @@ from serving.ranking.query import Query
 from streaming.events.schema import Value
 
 MOST_BOOST = 1e6
-"""The largest `times`, and `plus` or minus."""
+"""The largest `times`, and product of them, and `plus` or minus."""
+MOST_BOOSTS = 20
+"""Of the settings; a request may have as many. Each costs a look at every candidate, and a product of so many is a
+number."""
 
 
 class Boost(ItemAttribute):
@@ -41,7 +44,8 @@ class Boost(ItemAttribute):
 class Boosts:
     """Those of the settings, and of each request beside them, on the latest features in `entities`.
 
-    All that an item has apply, the products first, so their order does not matter.
+    All that an item has apply, the products first, so their order does not matter. A product counts `MOST_BOOST` at
+    most, so that scores stay numbers.
     """
 
     def __init__(self, configured: Sequence[Boost], entities: EntityFeatures) -> None:
@@ -57,7 +61,7 @@ class Boosts:
             has_C = np.fromiter(map(boost.is_in, values_C), np.bool_, len(scores_C))
             times_C[has_C] *= boost.times
             plus_C[has_C] += boost.plus
-        boosted_C: Floats = scores_C * times_C + plus_C
+        boosted_C: Floats = scores_C * np.minimum(times_C, MOST_BOOST) + plus_C
         return boosted_C
 
     def _values(self, query: Query, boosts: Sequence[Boost]) -> list[Sequence[Value]]:

@@ -95,6 +95,13 @@ def check_request_features(
         check_features("item_features", pairs, rules.item, rules.keep_unknown)
 
 
+def check_item_feature(field: str, name: str, rules: Rules) -> None:
+    """Raises InvalidValueError, `field` first, if no event may carry this feature of items, so that none has it."""
+    if rules.item is not None and not rules.keep_unknown and name not in rules.item:
+        known = ", ".join(sorted(rules.item)) or "none"
+        raise InvalidValueError(f"{field}: unknown feature {name!r:.80} of items; known are {known}")
+
+
 _KINDS: Final[dict[Kind, tuple[type, ...]]] = {
     "categorical": (str, int, bool, type(None)),
     "multi": (list, type(None)),

@@ -2,25 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated
 
 import msgspec
 
+from recsys.errors import InvalidValueError
 from streaming.events.schema import Features, Id, Impression, Millis, Value
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 MOST_LISTS = 200
 """Of one request."""
+_ITEM_FEATURE = r"^item\.[^.\s]+$"
 
 
 class ItemBoost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Makes the scores of the items that have the value of the feature, such as `item.maker`, `times` as large, and
-    `plus` larger. Of several, products come first. A list has a value that it contains."""
+    `plus` larger; it has one of both. Of several, products come first. A list has a value that it contains."""
 
-    feature: Annotated[str, msgspec.Meta(pattern=r"^item\.[^.\s]+$(?!\n)")]
+    feature: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": _ITEM_FEATURE})]
     value: str | bool | int
     times: Annotated[float, msgspec.Meta(ge=0, le=1e6)] = 1.0
     plus: Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)] = 0.0
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(_ITEM_FEATURE, self.feature):
+            raise InvalidValueError(
+                "field `feature` must be a feature of items, written with `item.` before its name, "
+                f"not {self.feature!r:.80}"
+            )
+        if self.times == 1 and self.plus == 0:
+            raise InvalidValueError(f"that of {self.feature:.80} has no effect: write times, or plus")
 
 
 ItemBoosts = Annotated[list[ItemBoost], msgspec.Meta(max_length=20)]

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from recsys.errors import InvalidValueError
+from recsys.config.file import parse
+from recsys.errors import ConfigError, InvalidValueError
 from serving.experiments.assignment import Arm, Experiment
-from serving.ranking.boost import Boost
+from serving.ranking.boost import MOST_BOOST, MOST_BOOSTS, Boost
 from serving.settings import ServingSettings
 from streaming.events.schema import Impression
+from streaming.ingest.codec import Rules
 from streaming.log.memory_log import MemoryLog
 from tests.serving.api.asking import Start, rank, ready, shown, stored
+from tests.serving.fakes import SPEC
 from tests.serving.waiting import until
 
 SCORES = {"a": 0.41, "b": 0.4, "c": 0.39, "d": 0.3}
@@ -79,13 +83,40 @@ def test_lists_by_popularity_are_boosted(start: Start, published: None) -> None:
         ({"feature": "maker", "value": "x"}, "boosts[0].feature"),
         ({"feature": "item.maker\n", "value": "x"}, "boosts[0].feature"),
         ({"feature": "item.maker", "value": "x", "times": -1}, "boosts[0].times"),
+        ({"feature": "item.maker", "value": "x"}, "boosts[0]"),  # neither times nor plus
         ({"feature": "item.maker"}, "boosts[0].value"),
     ],
 )
 def test_a_wrong_boost_is_named(start: Start, wrong: dict[str, Any], field: str) -> None:
     response = start().post("/v1/recommend", json={"user": "u", "boosts": [wrong]})
     assert response.status_code == 422
-    assert response.json()["error"]["field"] == field
+    error = response.json()["error"]
+    assert error["field"] == field
+    assert ("written with `item.`" in error["message"]) == field.endswith("feature")
+
+
+@pytest.mark.parametrize(("keep", "status"), [(False, 422), (True, 200)])
+def test_a_feature_that_no_event_may_carry_is_refused(start: Start, published: None, keep: bool, status: int) -> None:
+    app = ready(start(rules=Rules.of(SPEC, keep_unknown=keep)))
+    for asked, field in (
+        ({"boosts": [WINTER]}, "boosts[0].feature"),
+        ({"where": {"season": "winter"}}, "where.season"),
+    ):
+        response = app.post("/v1/recommend", json={"user": "u", **asked})
+        assert response.status_code == status
+        assert keep or response.json()["error"]["field"] == field
+
+
+def test_all_boosts_together_keep_scores_numbers(start: Start, published: None) -> None:
+    large = Boost(feature="item.maker", value="large", times=MOST_BOOST)
+    app = ready(start(boosts=[large] * MOST_BOOSTS))
+    answer = rank(app, *SCORES, boosts=[large.model_dump()] * MOST_BOOSTS)
+    assert boosted(answer) == {"a": pytest.approx(MOST_BOOST), "b": pytest.approx(MOST_BOOST)}
+    with pytest.raises(ConfigError, match=r"line 2: serving\.boosts: .*20"):
+        parse(
+            "[serving]\nboosts = [" + '{ feature = "item.a", value = 1, times = 2.0 },' * 21 + "]\n",
+            Path("recsys.toml"),
+        )
 
 
 def test_settings_without_an_effect_or_of_users_are_refused() -> None:

@@ -110,7 +110,7 @@ def test_over_http_an_item_of_which_more_is_known_is_explored_less(start: Start,
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"exploration": "thompson"}, "thompson_by: "),
+        ({"exploration": "thompson"}, "exploration: thompson needs thompson_by, such as item.count"),
         (
             {"exploration": "thompson", "thompson_by": "request.age"},
             "thompson_by: 'request.age' is no feature of items",

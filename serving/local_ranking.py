@@ -40,6 +40,8 @@ class Answer:
     """See `serving.api.messages.schemas.RankResponse`."""
     probabilities: Mapping[str, list[float]] = field(default_factory=dict)
     """The model's, of the shown items, by task; empty for a ranking by popularity."""
+    boosted: tuple[float, ...] = ()
+    """What the shown items were ranked by in the place of their scores, if there are boosts."""
 
 
 class LocalRanking:
@@ -109,4 +111,4 @@ class LocalRanking:
     def _ranked(self, query: Query, sources: Mapping[str, str]) -> Answer:
         trace = Trace(0.0, time.perf_counter)
         ranked = self._ranker.rank(query, trace)
-        return Answer(ranked.shown, sources, tuple(trace.degraded), ranked.probabilities)
+        return Answer(ranked.shown, sources, tuple(trace.degraded), ranked.probabilities, tuple(ranked.boosted))

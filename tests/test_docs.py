@@ -161,6 +161,7 @@ def test_every_model_has_a_page_with_its_settings(name: str) -> None:
     options = SECTIONS[name].model_validate({}).model_dump(mode="json", exclude={"name"})
     assert {option: json.loads(value) for option, value in said.items()} == options
     assert re.findall(r"^## (.*)", page, re.MULTILINE)[:3] == ["Settings", "Where paper and code differ", "When"]
+    assert re.findall(r"^## .*\n\s*(?=## |\Z)", page, re.MULTILINE) == []  # each says something
 
 
 @pytest.mark.parametrize("page", CURRENT, ids=named)

@@ -17,6 +17,8 @@ def without_effect(config: AllSections) -> Found:
     yield from _features(config)
     yield from _candidates(config)
     yield from _exploration(config)
+    yield from _times(config)
+    yield from _refused(config)
     yield from _experiments(config)
 
 
@@ -59,6 +61,39 @@ def _exploration(config: AllSections) -> Found:
             ("serving", "thompson_by"),
             f"no field has the source {by!r}, so it is not known: add one to features.fields",
         )
+
+
+def _times(config: AllSections) -> Found:
+    """Features of items that are times, which a field reads as something else."""
+    for name in ("available_from", "available_until"):
+        source = getattr(config.serving, name)
+        for field in config.features.fields:
+            if field.source == source and field.kind != "numeric":
+                message = f"is a time in ms, and field {field.name!r} reads {source} as {field.kind}"
+                yield ("serving", name), f"{message}: make the field numeric, or name another feature"
+
+
+def _refused(config: AllSections) -> Found:
+    """Features by which lists change that no event may carry."""
+    if config.log.unknown_features == "keep":
+        return
+    serving = config.serving
+    known = {field.source for field in config.features.fields} | {serving.available_from, serving.available_until, ""}
+    named: list[tuple[tuple[int | str, ...], str]] = [
+        (("serving", "score_by"), serving.score_by),
+        (("serving", "diversity_by"), serving.diversity_by),
+        (("item_sets", "feature"), config.item_sets.feature),
+    ]
+    named += [(("serving", "boosts", number, "feature"), boost.feature) for number, boost in enumerate(serving.boosts)]
+    named += [
+        (("serving", "minimums", number, "feature"), group.feature) for number, group in enumerate(serving.minimums)
+    ]
+    for place, source in named:
+        if source not in known:
+            message = (
+                f'has no effect: no field reads {source}, and log.unknown_features = "refuse" refuses it in events'
+            )
+            yield place, f'{message}. Add a field, or write "keep"'
 
 
 def _experiments(config: AllSections) -> Found:

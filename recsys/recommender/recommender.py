@@ -30,7 +30,11 @@ from serving.api.messages.schemas import RankRequest, RecommendRequest
 if TYPE_CHECKING:
     from recsys.config.sections.log import MappingSection
     from recsys.evaluation.replay.training_pass import ReplayProgress
+    from serving.api.messages.schemas import ItemBoost
     from streaming.events.schema import Features, Value
+
+    Boosts = Sequence[Mapping[str, str | bool | float] | ItemBoost]
+    """Of a request, as dicts or objects."""
 
 
 class Recommender:
@@ -124,18 +128,21 @@ class Recommender:
         basket: Iterable[object] = (),
         where: Features | None = None,
         time: Time | None = None,
+        boosts: Boosts | None = None,
     ) -> Ranking:
         """The best `k` items for a user, of the popular and recent ones, as `POST /v1/recommend` answers.
 
         `exclude` is not shown. `basket` has what the user has chosen so far, which is not shown either. `where` names
         features of items and the values that they must have, such as {"genre": "Drama"}; a list has a value that it
         contains, and an item of which no update says the feature is not shown. `features` are those of the request,
-        `time` is event time, by default now. Integers name the users and items whose ids they are as text. Raises
-        StateError before the first `fit`, InvalidValueError for a value that the server would refuse.
+        `time` is event time, by default now. `boosts` raise or lower scores, beside those of the settings, such as
+        {"feature": "item.genre", "value": "Drama", "times": 1.5}. Integers name the users and items whose ids
+        they are as text. Raises StateError before the first `fit`, InvalidValueError for a value that the server would
+        refuse.
         """
         named = {"exclude": names_of(exclude, "exclude"), "basket": names_of(basket, "basket")}
         count = count_of(k, required=True)
-        asked = {"user": name_of(user), "count": count, "features": features, "where": where, **named}
+        asked = {"user": name_of(user), "count": count, "features": features, "where": where, "boosts": boosts, **named}
         return Ranking(self._open.ranking().recommend(request(RecommendRequest, asked, time)))
 
     def rank(
@@ -147,6 +154,7 @@ class Recommender:
         features: Features | None = None,
         item_features: Mapping[str, Sequence[Value]] | None = None,
         time: Time | None = None,
+        boosts: Boosts | None = None,
     ) -> Ranking:
         """These items in the order of their scores for a user, the best `k` or all, as `POST /v1/rank` answers.
 
@@ -156,7 +164,7 @@ class Recommender:
         answering, names = self._open.ranking(), names_of(items, "items")
         if not names:
             return Ranking(None)
-        given = {"features": features, "item_features": item_features}
+        given = {"features": features, "item_features": item_features, "boosts": boosts}
         asked = {"user": name_of(user), "items": names, "count": count, **given}
         return Ranking(answering.rank(request(RankRequest, asked, time)))
 

@@ -72,7 +72,7 @@ def online_stage(
     end = _end(times_R, batches.labelled_until, until)
     rows = ScoredRows(batches.rows(), start, end)
     if not len(rows) or start <= times_R[0]:
-        raise InvalidValueError(_no_stage(times_R, start, end) + _lost(batches.lost, tasks))
+        raise InvalidValueError(_no_stage(times_R, start, end, batches.labelled_until) + _lost(batches.lost, tasks))
     return OnlineStage(rows, start, end, len(times_R), dict(batches.lost))
 
 
@@ -85,12 +85,15 @@ def _end(times_R: Times, labelled_until: int | None, until: int | None) -> int:
     return last if until is None else until
 
 
-def _no_stage(times_R: Times, start: int, end: int) -> str:
+def _no_stage(times_R: Times, start: int, end: int, labelled_until: int | None) -> str:
     first, last = (_iso(int(time)) for time in (times_R[0], times_R[-1]))
     if times_R[0] == times_R[-1]:
         return f"all impressions are of one time, {first}, so that none comes after others: see how times are read"
     if start <= times_R[0]:
         problem = f"the batch stage would end at {_iso(start)}, not after the first impression: it would be empty"
+    elif labelled_until is not None and start >= labelled_until:
+        complete = f"labels that were kept are complete until {_iso(labelled_until)} (wait and lateness before the end)"
+        return f"{complete}, and the batch stage would end at {_iso(start)}: choose --batch-until before that"
     else:
         problem = f"no impression from the end of the batch stage, {_iso(start)}, up to {_iso(end)}"
     return f"{problem}; the log's are from {first} to {last}: choose a time between them"

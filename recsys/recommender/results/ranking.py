@@ -24,7 +24,7 @@ class Ranked(NamedTuple):
 class Ranking(Frame, Sequence[Ranked]):
     """Items with their scores, best first. It is a sequence of `Ranked`, and a frame of `item`, `score`, `source`.
 
-    Where the model has several tasks, the frame has a column `scores.TASK` for each.
+    Where the model has several tasks, the frame has a column `scores.TASK` for each; where there are boosts, `boosted`.
     """
 
     def __init__(self, answer: Answer | None) -> None:
@@ -41,6 +41,11 @@ class Ranking(Frame, Sequence[Ranked]):
     def model(self) -> str:
         """The model and its version, or `popularity`; empty for an empty list."""
         return self._answer.shown.model if self._answer is not None else ""
+
+    @property
+    def boosted(self) -> tuple[float, ...]:
+        """What the items were ranked by in the place of their scores; empty without boosts."""
+        return self._answer.boosted if self._answer is not None else ()
 
     @property
     def degraded(self) -> tuple[str, ...]:
@@ -67,7 +72,7 @@ class Ranking(Frame, Sequence[Ranked]):
         return iter(self._rows)
 
     def to_arrow(self) -> pa.Table:
-        """Columns `item`, `score`, `source`, which says where a recommended item came from, and those of `scores`."""
+        """Columns `item`, `score`, `source`, which says where a recommended item came from, `boosted` and `scores`."""
         import pyarrow as pa
 
         sources = self._answer.sources if self._answer is not None else {}
@@ -76,6 +81,7 @@ class Ranking(Frame, Sequence[Ranked]):
                 "item": pa.array([row.item for row in self._rows], pa.string()),
                 "score": pa.array([row.score for row in self._rows], pa.float64()),
                 "source": pa.array([sources.get(row.item, "") for row in self._rows], pa.string()),
+                **({"boosted": pa.array(self.boosted, pa.float64())} if self.boosted else {}),
                 **{f"scores.{task}": pa.array(by_item, pa.float64()) for task, by_item in self.scores.items()},
             }
         )

@@ -229,6 +229,20 @@ def test_settings_in_comments_of_the_template_are_valid() -> None:
         (f"{GROUPS}scores = {{ gold = {{ buy = 2.0 }} }}\n", "line 3: serving.scores.gold: there is no task 'buy'"),
         (f"{GROUPS}scores = {{ gold = {{ click = 0.0 }} }}\n", "line 3: serving.scores: all weights of 'gold' are 0"),
         ("[serving]\nscore_by = 'plan'\nscores = { a = { click = 2.0 } }\n", 'write "request.plan", or another'),
+        (
+            f"{GROUPS}scores = {{ a = {{ click = 2.0 }} }}\n[log]\nunknown_features = 'refuse'\n",
+            "line 2: serving.score_by: has no effect: no field reads request.plan, and log.unknown_features",
+        ),
+        (
+            "[serving]\nboosts = [{ feature = 'item.label', value = 'sale', times = 2.0 }]\n"
+            "[log]\nunknown_features = 'refuse'\n",
+            "feature: has no effect: no field reads item.label",
+        ),
+        (
+            "[serving]\navailable_until = 'item.topic'\n[features]\n"
+            "fields = [{ name = 'item', source = 'item' }, { name = 'topic', source = 'item.topic' }]\n",
+            "line 2: serving.available_until: is a time in ms, and field 'topic' reads item.topic as categorical",
+        ),
         ("[serving]\nscore = { click = nan }\n", "line 2: serving.score.click: "),
         ("[[features.fields]]\nname='a'\nsource='usr'\n", "line 1: features.fields, field 'a': source 'usr'"),
         ("[[features.fields]]\nname='a'\nsource='user'\n", "line 1: features: no field reads the item"),

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from recsys import Config, Recommender
+from recsys.errors import InvalidValueError
 from tests.recsys.recommender.conftest import DRINKS, SETTINGS, prepared, world
 
 
@@ -40,3 +41,15 @@ def test_items_may_be_asked_for_by_their_features(fitted: Recommender) -> None:
     hot = {item for item, kind in DRINKS.items() if kind == "hot"}
     assert {item for item, _ in fitted.recommend(0, 4, where={"temperature": "hot"})} == hot
     assert list(fitted.recommend(0, 4, where={"temperature": "frozen"})) == []
+
+
+@pytest.mark.slow
+def test_requests_may_boost_items(fitted: Recommender) -> None:
+    cold = {"feature": "item.temperature", "value": "cold", "plus": 2.0}
+    for ranked in (fitted.rank(0, list(DRINKS), boosts=[cold]), fitted.recommend(0, 4, boosts=[cold])):
+        assert [DRINKS[item] for item, _ in ranked] == ["cold", "cold", "hot", "hot"]
+        raised = [by - score for (_, score), by in zip(ranked, ranked.boosted, strict=True)]
+        assert raised == pytest.approx([2, 2, 0, 0])
+        assert ranked.to_pandas()["boosted"].tolist() == list(ranked.boosted)
+    with pytest.raises(InvalidValueError, match=r"boosts\[0\]: .* written with `item\.`"):
+        fitted.rank(0, list(DRINKS), boosts=[cold | {"feature": "temperature"}])

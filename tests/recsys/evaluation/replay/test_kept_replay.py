@@ -68,6 +68,12 @@ def test_it_ends_where_the_trainer_has_all_labels(trained: Trained) -> None:
         trained.replayed(until=START + 6 * HOUR)
 
 
+def test_an_online_stage_after_the_last_labels_is_refused(trained: Trained) -> None:
+    late, kept = START + 6 * HOUR, trained.batches
+    with pytest.raises(InvalidValueError, match=r"complete until 20\S+ \(wait and .*: choose --batch-until before"):
+        evaluate(trained.config, MemoryLog(), batch_until=late, refreshes=["1h"], until=None, batches=kept)
+
+
 def test_a_share_is_one_of_what_was_kept(trained: Trained) -> None:
     result = evaluate(
         trained.config, MemoryLog(), batch_until=Share(0.5), refreshes=["1h"], until=END, batches=trained.batches

@@ -26,7 +26,7 @@ from recsys.proposal.roles.counted_time import unplaced
 from recsys.proposal.roles.feature_columns import Feature, event_features
 from recsys.proposal.roles.role_finder import find_roles
 from recsys.proposal.roles.roles import Roles, Said
-from recsys.proposal.step_size import shown_items
+from recsys.proposal.step_size import SMALLEST, shown_items
 from recsys.proposal.wording.missing import beside, elsewhere, undone
 from recsys.proposal.wording.open_questions import open_questions
 from recsys.proposal.wording.toml_text import toml_text
@@ -55,6 +55,15 @@ class Proposal:
     def open_questions(self) -> list[str]:
         """What was decided without knowing, in sentences."""
         return list(open_questions(self.mappings, self.training))
+
+    @property
+    def short(self) -> bool:
+        """Whether the log is learned in the smallest steps that suit its length: then epochs find more than one pass.
+
+        Not of so few rows that their parts would say nothing.
+        """
+        size = self.training.get("batch_size")
+        return size is not None and size.value == SMALLEST
 
     @property
     def label_further_on(self) -> bool:

@@ -15,8 +15,9 @@ from streaming.ingest.formats.compression import open_content
 _BATCHES: Final = 4
 """Fewest batches from which something is learned that one can look at."""
 _STEPS: Final = 3_000
-"""Steps that a log should give, where they need not be smaller than `_SMALLEST` for it."""
-_SMALLEST: Final = 32
+"""Steps that a log should give, where they need not be smaller than `SMALLEST` for it."""
+SMALLEST: Final = 32
+"""Rows of a step below which only too few rows for `_BATCHES` lead."""
 _HEAD: Final = 1 << 20
 """Bytes of a text whose lines are counted."""
 
@@ -29,7 +30,7 @@ def step_size(rows: int) -> int:
     >>> [step_size(rows) for rows in (3, 1_000, 100_000, 500_000, 1_000_000)]
     [1, 32, 32, 128, 256]
     """
-    wanted = max(_SMALLEST, rows // _STEPS)
+    wanted = max(SMALLEST, rows // _STEPS)
     size = min(wanted, max(1, rows // _BATCHES), TrainingSection().batch_size)
     return 1 << (size.bit_length() - 1)
 

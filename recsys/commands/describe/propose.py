@@ -45,7 +45,12 @@ def init(
     named = "" if path == Path("recsys.toml") else f" -c {shlex.quote(str(path))}"
     given = " ".join(shlex.quote(f"./{file}" if str(file).startswith("-") else str(file)) for file in files)
     sort = " --sort" if tried.late else ""
-    console.print(f"Next: recsys ingest{named}{sort} {given}\n      recsys train{named} --once", soft_wrap=True)
+    steps = [f"recsys ingest{named}{sort} {given}", f"recsys train{named} --once"]
+    if proposal.short:
+        steps.insert(1, f"recsys fit{named}    # in epochs: one pass over a log this short finds less (docs/train.md)")
+    console.print(
+        f"Next: {steps[0]}", *(f"      {step}" for step in steps[1:]), sep="\n", soft_wrap=True, highlight=False
+    )
 
 
 def inspect(files: Sequence[Path], positive: Sequence[str], **said: str | None) -> None:

@@ -34,9 +34,10 @@ def uninformed(progress: Progress) -> Iterator[str]:
             of = f" of {task}" if len(progress.tasks) > 1 else ""
             yield (
                 f"Normalised entropy of recent rows{of} is {recent.normalised_entropy:.3f}, above 1: the scores say "
-                "less than the share of positives alone. After some thousand rows that is the beginning: ingest more, "
-                "or learn in smaller steps (training.batch_size). If it stays so, lower training.sparse_lr, or leave "
-                "out fields whose values hardly come again (docs/train.md)."
+                "less than the share of positives alone. Of a short log one pass does not learn enough: name an empty "
+                "folder in [training] checkpoints, then `recsys fit` learns the log in epochs, and `recsys train` goes "
+                "on from it online. Else ingest more, learn in smaller steps (training.batch_size), lower "
+                "training.sparse_lr, or leave out fields whose values hardly come again (docs/train.md)."
             )
 
 

@@ -64,5 +64,6 @@ def test_rows_of_lists_count_as_rows_and_not_as_events(tmp_path: Path) -> None:
     proposal = propose([tmp_path / "a.csv"], Said())
     tried = trial(proposal.config(tmp_path / "recsys.toml"), proposal.files)
     assert tried.counts.read < tried.rows / 2, "a list of six shown items is one event, and a click one more"
-    training = proposal.for_labels(tried.labels, tried.rows).training
-    assert training["batch_size"].note.startswith("for some 60,000 shown items")
+    proposal = proposal.for_labels(tried.labels, tried.rows)
+    assert proposal.short, "so that a fit is named"
+    assert proposal.training["batch_size"].note.startswith("for some 60,000 shown items")

@@ -181,3 +181,4 @@ def test_scores_that_say_less_than_the_mean_label_are_warned_of() -> None:
         progress.add(batch, np.full(100, score, np.float32), events=0, lag=0)
     (warning,) = uninformed(progress)
     assert "Normalised entropy of recent rows of buy is 1.7" in warning
+    assert "`recsys fit`" in warning

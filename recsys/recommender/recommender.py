@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from serving.api.messages.schemas import ItemBoost
     from streaming.events.schema import Features, Value
 
-    Boosts = Sequence[Mapping[str, str | bool | float] | ItemBoost]
+    Boosts = Sequence[Mapping[str, object] | ItemBoost]
     """Of a request, as dicts or objects."""
 
 

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from recsys.commands.demo.movie_client import TIMEOUT, MovieClient, show_change
 from recsys.commands.demo.ports import free_port
-from recsys.commands.output.terminal import plain_console
+from recsys.commands.output.terminal import plain_console, say
 from recsys.config.file import load
 from recsys.datasets.registry import DATASETS, EXAMPLES
 from recsys.errors import InvalidValueError, UnavailableError, file_errors
@@ -27,6 +27,10 @@ DATASET = "movielens-small"
 SPLIT = "2014-01-01"
 """The model is trained on the log before this time; frozen and online are compared after it."""
 REFRESH = ("30d", "1d")
+SECOND_ROW = (
+    "More rows are learned than items were shown: one that is liked after its silence was learned comes again, as a "
+    "second row."
+)
 MARKER = ".recsys-demo"
 """A file in folders that the demo made, and may replace."""
 
@@ -47,6 +51,7 @@ def run(folder: Path, keep: bool, data: Path | None = None) -> None:
         _recsys("ingest", "-c", config_path, "--dataset", DATASET, data, "--to", SPLIT)
         _step(console, 2, "Learn online from it, and freeze a copy as the other arm")
         _recsys("train", "-c", config_path, "--once")
+        say(console, SECOND_ROW)
         _recsys("freeze", "-c", config_path, "frozen")
         _step(console, 3, "Start server and trainer: two processes, one log, one Redis")
         port = free_port()

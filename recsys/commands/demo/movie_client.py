@@ -109,9 +109,19 @@ def show_change(client: MovieClient, console: Console) -> None:
     after = _changed(client, user, before)
     seconds = time.monotonic() - posted
     console.print(_side_by_side(client, before, after))
+    console.print(_liked(client, before, after, liked))
     say(console, _what_is_seen(before, after, liked))
     console.print(f"From posting the likes to a changed score: {seconds * 1000:.0f} ms", style="bold")
     console.print(_recommended(client, client.recommend(user, SHOWN)))
+
+
+def _liked(client: MovieClient, before: RankedItems, after: RankedItems, liked: list[str]) -> Table:
+    """Where the liked films stood, and stand."""
+    table = Table("liked", "place before", "after", "score before", "after", title="The liked films")
+    for item in liked:
+        places = [str(ranking.items.index(item) + 1) for ranking in (before, after)]
+        table.add_row(client.title(item), *places, f"{before.scores[item]:.3f}", f"{after.scores[item]:.3f}")
+    return table
 
 
 def _what_is_seen(before: RankedItems, after: RankedItems, liked: list[str]) -> str:

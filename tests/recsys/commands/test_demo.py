@@ -94,6 +94,7 @@ def test_the_ranking_changes_and_the_replay_is_written(
     for number in range(1, 6):
         assert f"{number}. " in said
     assert "is in the arm 'online'" in said
+    assert "The liked films" in said
     assert "From posting the likes to a changed score:" in said
     assert "fell: what is shown and not liked is learned as well" in said
     assert said.count("report.html") == 1

@@ -223,11 +223,13 @@ class LocalStore:
         if not isinstance(folder, Sequence):
             check_folder("folder", folder)
         folders = [folder] if isinstance(folder, Path | str) else folder
-        if len(folders) == 1 and shards == 1 and self._is_new():
+        sharding = HashBuckets(shards)
+        check_int("shard", shard)
+        if len(folders) == 1 and (shard, shards) == (0, 1) and self._is_new():
             self._load_in_place(folders[0])
             return
         states = [load(each, self._tables, self._seed) for each in folders]
-        state = reshard(states, shard, HashBuckets(shards))
+        state = reshard(states, shard, sharding)
         self._clear()
         self._restore(state)
 

@@ -18,7 +18,7 @@ class MeasuredPrecision:
     been compared, as it is after every start.
     """
 
-    used: Literal["float32"] | Reduced
+    used: Literal["float32", "bfloat16", "mixed"]
     error: float | None = None
     reason: str = ""
     pending: bool = False

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,7 +18,7 @@ from recsys.config.file import load
 from recsys.datasets.movielens import movielens_small
 from recsys.training.checkpoint.checkpoints import Checkpoints
 from tests.faults.test_trainer import ROOT, SETTINGS, train, workspace
-from tests.serving.waiting import ended, until
+from tests.serving.waiting import until
 
 pytestmark = pytest.mark.slow
 
@@ -88,6 +87,7 @@ def test_training_goes_on_with_the_workers_that_are_left_and_with_more_when_ther
 
     until(lambda: times(SECOND) and steps(folder), seconds=200)
     starts, pairs = times(FIRST), times(SECOND)
+    assert len(workers(cluster)) == 2
     cluster.remove_node(next(iter(cluster.worker_nodes)), allow_graceful=False)
     until(lambda: times(RESUMED), seconds=200)
     assert times(FIRST) > starts
@@ -95,8 +95,22 @@ def test_training_goes_on_with_the_workers_that_are_left_and_with_more_when_ther
     cluster.add_node(num_cpus=1, **NODE)
     until(lambda: times(SECOND) > pairs and times(RESUMED) > 1, seconds=200)
     training.kill()
-    until(lambda: all(ended(int(pid)) for pid in re.findall(r"is process (\d+)", said(folder))))
+    until(lambda: not workers(cluster), seconds=60)  # also those that did not come to say who they are
     ends_as_one_process(folder)
+
+
+def workers(cluster: Cluster) -> list[int]:
+    """The processes that train on any machine of the cluster."""
+    raylets = [each.process.pid for node in cluster.worker_nodes for each in node.all_processes["raylet"]]
+    below = [child for pid in raylets for child in psutil.Process(pid).children(recursive=True)]
+    return [child.pid for child in below if any("TrainWorker" in part for part in command_of(child))]
+
+
+def command_of(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except psutil.NoSuchProcess:
+        return []
 
 
 def said(folder: Path) -> str:

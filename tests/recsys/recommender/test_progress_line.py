@@ -27,7 +27,7 @@ def test_in_a_terminal(
         made.fit()
         made.replay(0.8)
     said = capsys.readouterr().out
-    for words in ("204 events read", "rows learned, 0 events unread", "scored"):
+    for words in ("204 events read", "rows learned, 0 events unread", "scores given"):
         assert (words in said) == shown
     assert shown or not said
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -80,10 +79,8 @@ def poison(learner: Learner, value: float) -> None:
     found = learner.store.peek("item", ids)
     assert isinstance(learner.store, LocalStore)
     table = learner.store._by_name["item"]
-    state = table.state()
-    weights_UD = np.array(state.weights_UD)
-    weights_UD[state.ids_U == ids[0]] = value
-    table.restore(replace(state, weights_UD=weights_UD))
+    rows_U = table.ids.find(ids)
+    table.rows.put(rows_U, np.full((1, table.rows.dim), value, np.float32), table.rows.states(rows_U))
     assert not np.array_equal(learner.store.peek("item", ids).values_ND, found.values_ND, equal_nan=True)
 
 

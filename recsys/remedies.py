@@ -21,7 +21,10 @@ _REMEDIES: Final[tuple[tuple[str, str], ...]] = (
         r"is not ISO 8601|is not a number of ",
         'time_unit (s, ms, us, ns, d for days, iso), or time_format = "%d-%m-%Y %H:%M"',
     ),
-    (r"ms after the clock", 'time_unit = "us" or "ns" if the numbers are that long; [log] max_future if it is a clock'),
+    (
+        r"after the clock",
+        'time_unit = "us" or "ns" if its times are numbers that long; [log] max_future if clocks are ahead',
+    ),
     (r"no row of another user", 'negatives_within = "1d" pairs rows that are further apart'),
     (r"^'.*' is not numeric|: '.*' is not numeric", "null_values, with the usual words, if it stands for nothing"),
     (r"duplicate item", 'repeated_items = "first" keeps the list'),

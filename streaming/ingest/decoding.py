@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from operator import attrgetter
 from typing import Final
 
@@ -86,12 +87,26 @@ def _decoded(line: bytes, number: int, now: int, rules: Rules, mend: _Mend) -> E
     return Reject(number, explain(told[: rules.max_line + 1], reason), line) if line.strip() else None
 
 
+def _told(millis: int) -> str:
+    """A time (ms) as the event has it, and as a date where there is one."""
+    try:
+        return f"{millis} ({datetime.fromtimestamp(millis // 1000, UTC):%Y-%m-%dT%H:%M:%SZ})"
+    except (ValueError, OverflowError, OSError):  # beyond the year 9999
+        return str(millis)
+
+
+def _span(millis: int) -> str:
+    return f"{millis / 60_000:g} minutes" if millis >= 60_000 else f"{millis} ms"
+
+
 def _checked(line: bytes, now: int, rules: Rules) -> Event:
     """Raises ValueError or RecursionError for a line that is no valid event."""
     if len(line) > rules.max_line:
         raise InvalidValueError(f"longer than {rules.max_line} bytes")
     event: Event = _decode(line)
     if event.time > now + rules.max_future:
-        raise InvalidValueError(f"time: {event.time} is more than {rules.max_future} ms after the clock, {now}")
+        raise InvalidValueError(
+            f"time: {_told(event.time)} is more than {_span(rules.max_future)} after the clock, {_told(now)}"
+        )
     rules.check(event)
     return event

@@ -31,7 +31,7 @@ _WORDS: Final[dict[Role, tuple[str, str]]] = {
         "session list auction display exposure",
     ),
     "label": (
-        "label click clicked clicks target clk",
+        "label click clicked clicks target clk tapped",
         "purchase purchased like liked conversion converted y bought outcome response positive install "
         "recommended order ordered buy cart favorite follow share comment interested engaged",
     ),

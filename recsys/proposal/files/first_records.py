@@ -122,7 +122,8 @@ def _flat(row: Mapping[str, Any], prefix: str, depth: int) -> Iterator[tuple[str
         if isinstance(value, dict) and depth < _DEPTH:
             yield from _flat(value, f"{path}.", depth + 1)
         elif isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
-            for inner in dict.fromkeys(key for one in value for key in one):
-                yield f"{path}.{inner}", [one.get(inner) for one in value]
+            elements = [dict(_flat(one, "", depth + 1)) for one in value]
+            for inner in dict.fromkeys(key for one in elements for key in one):
+                yield f"{path}.{inner}", [one.get(inner) for one in elements]
         else:
             yield path, value

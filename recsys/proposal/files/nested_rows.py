@@ -31,7 +31,7 @@ def _labeled(sample: Sample) -> Sample:
     for name, cells in sample.columns.items():
         if "." in name and says("label", name) >= CLEARLY and any(isinstance(cell, list) for cell in cells):
             flat = [one for cell in cells if isinstance(cell, list) for one in cell]
-            items = [one for one in sample.columns if one != name and _belongs(one, name) and says("item", one)]
+            items = [one for one in sample.columns if one != name and _in_objects(one, name) and says("item", one)]
             if two_valued(Column(name, flat)) and items:
                 return unrolled(sample, name)
     return sample
@@ -39,7 +39,7 @@ def _labeled(sample: Sample) -> Sample:
 
 def unrolled(sample: Sample, name: str) -> Sample:
     """A row for each element of a list; lists beside it in the same objects, or of what happened and when, as well."""
-    beside = [one for one in sample.columns if one == name or _belongs(one, name)]
+    beside = [one for one in sample.columns if one == name or _belongs(one, name) or _of_one_list(sample, one, name)]
     rows: list[list[Any]] = []
     for cells in zip(*sample.columns.values(), strict=True):
         row = dict(zip(sample.columns, cells, strict=True))
@@ -57,6 +57,19 @@ def _belongs(column: str, name: str) -> bool:
     if parent or "." in column:
         return column.rpartition(".")[0] == parent
     return any(says(role, column) for role in _OF_EVENTS)
+
+
+def _of_one_list(sample: Sample, column: str, name: str) -> bool:
+    """Whether columns below one name, such as `slate.content.id` and `slate.tapped`, are as long in each row."""
+    if "." not in name or column.partition(".")[0] != name.partition(".")[0]:
+        return False
+    pairs = zip(sample.columns[column], sample.columns[name], strict=True)
+    return all(isinstance(a, list) and _length(a) == _length(b) for a, b in pairs)
+
+
+def _in_objects(column: str, name: str) -> bool:
+    """Whether a column stands in the objects of a list that the other one stands in, or in an object of those."""
+    return column.startswith(name.rpartition(".")[0] + ".")
 
 
 def _length(cell: Any) -> int:

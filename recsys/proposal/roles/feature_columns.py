@@ -43,6 +43,7 @@ def features(kind: str, roles: Roles) -> list[Feature]:
         return []
     after = kind in ("impression", "shown", "feedback")
     found: list[Feature] = []
+    keys = {column.name for column in roles.others}
     for column in roles.others:
         beside = kind == "impression" and _per_item(column, roles.column("shown"))
         seen = Column(column.name, list(_elements(column))) if beside else column
@@ -51,8 +52,8 @@ def features(kind: str, roles: Roles) -> list[Feature]:
             continue
         if any(_tells(column, guess) for guess in roles.found.get("label", ())):
             continue
-        if column.listed and tokens(column.name)[-1:] == ["key"]:  # of lists of keys and values, as analytics has them
-            continue
+        if column.listed and (tokens(column.name)[-1:] == ["key"] or f"{column.name.partition('.')[0]}.key" in keys):
+            continue  # of lists of keys and values, as analytics has them
         name = _name(column.name, {one.name for one in found} | {"user", "item", "hour"})
         field, source = _place(kind, name, column, roles)
         found.append(Feature(name, field, source, as_kind, _transform(as_kind, seen), column, _note(as_kind, seen)))

@@ -52,7 +52,10 @@ def yes_of(column: Column, positive: Sequence[str], path: Path) -> Sequence[str]
 
     Raises InvalidValueError for one whose values say nothing, unless `positive` has those that mean yes.
     """
-    known = [value for value in positive if value in column.distinct] or yes_words(column)
+    # JSON has them in lower case
+    truths = {word.lower(): word for word in column.distinct if word in ("True", "False")}
+    said = [truths.get(value, value) for value in positive]
+    known = [value for value in said if value in column.distinct] or yes_words(column)
     if known or column.type in ("boolean", "number") or len(column.distinct) < 2:
         return known
     if column.type == "integer" and min(column.numbers) <= 0:

@@ -24,11 +24,14 @@ class NestedItems:
     def __init__(self, mapping: Mapping) -> None:
         self._items = [mapping.names.index(column) for column in columns_of(mapping.columns["item"])]
         parents = {column.rpartition(".")[0] for column in columns_of(mapping.columns["item"])} - {""}
+        roots = {column.partition(".")[0] for column in columns_of(mapping.columns["item"]) if column.count(".") > 1}
         self._beside = {
             mapping.names.index(column)
             for field, columns in mapping.columns.items()
             for column in columns_of(columns)
-            if field.partition(".")[0] in _OF_EVENTS or column.rpartition(".")[0] in parents
+            if field.partition(".")[0] in _OF_EVENTS
+            or column.rpartition(".")[0] in parents
+            or column.partition(".")[0] in roots
         }.union(self._items)
 
     def is_list(self, cells: Sequence[Any]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Sequence
 from pathlib import Path
@@ -192,3 +193,21 @@ def test_grades_and_a_column_that_no_name_calls_a_label_are_not_refused(tmp_path
     path, _ = file(tmp_path, "premium", "0", "1")
     path.write_text(path.read_text().replace(",1\n", ",maybe\n", 2))
     assert any("'premium' says; its values are '0' and '1' but for 2" in one for one in proposed(path).open_questions)
+
+
+@pytest.mark.parametrize("columns", [{}, {"item": "slate.content.id", "label": "slate.tapped"}])
+def test_objects_within_the_objects_of_a_list_are_a_row_for_each_item(tmp_path: Path, columns: dict[str, str]) -> None:
+    rng = random.Random(3)
+    rows = []
+    for n in range(200):
+        slate = [{"content": {"id": f"i{i}", "topic": f"t{i % 3}"}, "tapped": i < 9} for i in rng.sample(range(30), 4)]
+        viewer = {"uid": f"u{n % 21}", "app": {"os": rng.choice(["ios", "web"]), "version": n % 9}}
+        rows.append(json.dumps({"event": {"ts": 1_700_000_000 + 40 * n}, "viewer": viewer, "slate": slate}))
+    (tmp_path / "a.jsonl").write_text("\n".join(rows) + "\n")
+    proposal = propose([tmp_path / "a.jsonl"], Said(columns, None, "", ("true",) if columns else (), "", ""))
+    (mapping,) = proposal.mappings
+    assert (mapping.kind, mapping.columns["item"].value) == ("shown", "slate.content.id")
+    assert mapping.columns["item_features.slate_content_topic"].value == "slate.content.topic"
+    tried = trial(proposal.config(tmp_path / "recsys.toml"), proposal.files)
+    assert (tried.labels, tried.counts.dead) == (800, 0)
+    assert tried.positives == sum(row.count('"tapped": true') for row in rows)

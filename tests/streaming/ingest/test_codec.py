@@ -127,7 +127,7 @@ def test_a_damaged_line_spares_its_neighbours(given_events: list[Event], data: s
         ({**IMPRESSION, "usr": "x"}, "unknown field `usr`"),
         ({**IMPRESSION, "time": "now"}, r"Expected `int`, got `str` - at `\$.time`"),
         ({**IMPRESSION, "time": -1}, r">= 0 - at `\$.time`"),
-        ({**IMPRESSION, "time": NOW + 5 * 60_000 + 1}, "time: .* more than 300000 ms after the clock"),
+        ({**IMPRESSION, "time": NOW + 5 * 60_000 + 1}, "time: .* more than 5 minutes after the clock"),
         ({**IMPRESSION, "time": 4_070_908_800_000}, "time: "),  # the year 2099
         ({**IMPRESSION, "time": 10**30}, r"\$.time"),
         ({**IMPRESSION, "items": []}, r"length >= 1 - at `\$.items`"),

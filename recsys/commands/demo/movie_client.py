@@ -95,7 +95,7 @@ def _ranked(answer: RankResponse) -> RankedItems:
 
 
 def show_change(client: MovieClient, console: Console) -> None:
-    """Rank, like some items, and rank again until a score changes. Print both lists and the time it took.
+    """Rank, like some items, and rank again until a score changes. Print that time, and both lists once all is learned.
 
     Then ask for recommendations again, and print where they come from.
     """
@@ -106,8 +106,9 @@ def show_change(client: MovieClient, console: Console) -> None:
     console.print(f"Likes, of the {len(before.items)} films shown: {', '.join(client.title(item) for item in liked)}")
     client.like(first.impression, liked)
     posted = time.monotonic()
-    after = _changed(client, user, before)
+    _wait_for_change(client, user, before)
     seconds = time.monotonic() - posted
+    after = _settled(client, user, before.items)
     console.print(_side_by_side(client, before, after))
     console.print(_liked(client, before, after, liked))
     say(console, _what_is_seen(before, after, liked))
@@ -168,12 +169,12 @@ def _settled(client: MovieClient, user: str, items: list[str]) -> RankedItems:
     raise UnavailableError(f"scores did not settle within {TIMEOUT:.0f} s; see train.log")
 
 
-def _changed(client: MovieClient, user: str, before: RankedItems) -> RankedItems:
+def _wait_for_change(client: MovieClient, user: str, before: RankedItems) -> None:
     deadline = time.monotonic() + TIMEOUT
     while time.monotonic() < deadline:
         after = client.rank(user, before.items)
         if not after.degraded and any(abs(score - before.scores[item]) > 1e-6 for item, score in after.scores.items()):
-            return after
+            return
     raise UnavailableError(f"no score changed within {TIMEOUT:.0f} s; see train.log")
 
 

@@ -8,6 +8,7 @@ from typing import Final
 
 from recsys.config.sections.learning.training import TrainingSection
 from recsys.config.units import written
+from recsys.proposal.columns.column import is_number
 from recsys.proposal.columns.likeness import odd_cells, one_truth, two_valued
 from recsys.proposal.columns.vocabulary import known, says, tokens
 from recsys.proposal.mappings.mapping import Noted, ProposedMapping
@@ -17,6 +18,8 @@ _BOUGHT: Final = frozenset(
     {"purchase", "purchases", "purchased", "bought", "buy", "order", "orders", "ordered", "transaction", "transactions"}
 )
 """Words of actions, columns and files that say that something was bought."""
+_LEVELS: Final = 20
+"""Different numbers from which on a column says how much, rather than which."""
 _NUMBERS: Final = 8
 """Most actions in a sentence."""
 
@@ -28,6 +31,7 @@ def open_questions(mappings: Sequence[ProposedMapping], training: Mapping[str, N
         yield from _users(one)
         yield from _numbered_actions(one)
         yield from _scores(one)
+        yield from _mixed_numbers(one)
         yield from _possible_labels(one)
         yield from left_out(one)
     yield from of_lists_only(mappings)
@@ -94,6 +98,18 @@ def _possible_labels(one: ProposedMapping) -> Iterator[str]:
                 f"{one.of.path}: {column.name!r} is {column.texts[0]} in all rows that were looked at, so that every "
                 "row is taken as something a user did, and what was not chosen is drawn from the rows of others; if "
                 f"rows with another value are things shown and not chosen, say --label {column.name}."
+            )
+
+
+def _mixed_numbers(one: ProposedMapping) -> Iterator[str]:
+    """Columns of numbers but for a few cells, which are no numeric fields for these."""
+    for column in one.of.roles.others:
+        odd = {word: count for word, count in column.distinct.items() if not is_number(word)}
+        count = sum(odd.values())
+        if column.type == "text" and len(column.distinct) - len(odd) > _LEVELS and 20 * count <= len(column.values):
+            yield (
+                f"{one.of.path}: {column.name!r} is no field of numbers, since {count:,} of the first "
+                f"{len(column.values):,} values are none, such as {next(iter(odd))!r}: correct or empty them."
             )
 
 

@@ -211,3 +211,11 @@ def test_objects_within_the_objects_of_a_list_are_a_row_for_each_item(tmp_path: 
     tried = trial(proposal.config(tmp_path / "recsys.toml"), proposal.files)
     assert (tried.labels, tried.counts.dead) == (800, 0)
     assert tried.positives == sum(row.count('"tapped": true') for row in rows)
+
+
+def test_numbers_with_a_few_words_among_them_are_told(tmp_path: Path) -> None:
+    path, _ = file(tmp_path, "clicked", "0", "1")
+    rows = path.read_text().splitlines()
+    priced = [f"{row},{'cheap' if n % 50 == 0 else 5 + n % 37}" for n, row in enumerate(rows[1:])]
+    path.write_text("\n".join([f"{rows[0]},price", *priced]) + "\n")
+    assert any("'price' is no field of numbers, since 8 of" in one for one in proposed(path).open_questions)

@@ -34,5 +34,5 @@ def group_doubts(log: EventLog, groups: Sequence[ItemGroup]) -> Iterator[str]:
 
 
 def _occurs(updates: pa.Array, group: ItemGroup) -> bool:
-    cells = updates.filter(pc.match_substring(updates, json.dumps(group.feature.removeprefix("item."))))
+    cells = updates.filter(pc.match_substring(updates, json.dumps(group.name)))
     return any(group.has(_features(cell)) for cell in cells.to_pylist())

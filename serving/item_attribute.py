@@ -6,11 +6,8 @@ from typing import Annotated
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from serving.limits import ITEM_FEATURE, ITEM_FEATURE_IN_WORDS
 from streaming.events.schema import Value
-
-ATTRIBUTE = r"^item\.[^.\s]+$"
-"""How a feature of items is written in settings, such as `item.maker`."""
-ATTRIBUTE_IN_WORDS = "a feature of items, written with `item.` before its name"
 
 
 class ItemAttribute(BaseModel):
@@ -23,7 +20,7 @@ class ItemAttribute(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
-    feature: Annotated[str, Field(pattern=ATTRIBUTE, description=ATTRIBUTE_IN_WORDS)]
+    feature: Annotated[str, Field(pattern=ITEM_FEATURE, description=ITEM_FEATURE_IN_WORDS)]
     """Of the items, such as `item.maker`."""
     value: str | bool | int
     """What it is; a list has a value that it contains."""

@@ -9,6 +9,14 @@ from recsys.errors import InvalidValueError
 
 CATALOG_SIZE = 1000
 """Most items published as popular, and most published as recent."""
+MOST_BOOST = 1e6
+"""The largest `times` of a boost, product of them, and `plus` or minus."""
+MOST_BOOSTS = 20
+"""Of the settings; a request may have as many. Each costs a look at every candidate, and a product of so many is a
+number."""
+ITEM_FEATURE = r"^item\.[^.\s]+$"
+"""How a feature of items is written in settings and requests, such as `item.maker`."""
+ITEM_FEATURE_IN_WORDS = "a feature of items, written with `item.` before its name"
 SOURCES = ("two_tower", "popular", "recent", "item_to_item", "history", "basket")
 """Where candidates can come from: see `candidates` in `serving.ranking_parts`."""
 

@@ -14,9 +14,8 @@ from pydantic import Field
 
 from recsys.errors import InvalidValueError
 from serving.api_key import ApiKey
-from serving.item_attribute import ATTRIBUTE, ATTRIBUTE_IN_WORDS
-from serving.limits import SOURCES, Limits, check_shares
-from serving.ranking.boost import MOST_BOOSTS, Boost
+from serving.limits import ITEM_FEATURE, ITEM_FEATURE_IN_WORDS, MOST_BOOSTS, SOURCES, Limits, check_shares
+from serving.ranking.boost import Boost
 from serving.ranking.diversity import Diversity
 from serving.ranking.exploration import LEAST_TEMPERATURE
 from serving.ranking.group_scores import check_groups
@@ -34,7 +33,7 @@ Duration = Annotated[int, MILLISECONDS]
 FilePath = Annotated[Path, Field(strict=False)]
 """A path, which TOML has as text."""
 Count = Annotated[int, Field(ge=1)]
-ItemFeature = Annotated[str, Field(pattern=f"^$|{ATTRIBUTE}", description=ATTRIBUTE_IN_WORDS)]
+ItemFeature = Annotated[str, Field(pattern=f"^$|{ITEM_FEATURE}", description=ITEM_FEATURE_IN_WORDS)]
 """A feature of items, such as `item.price`; empty: none."""
 
 

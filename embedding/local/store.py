@@ -238,10 +238,9 @@ class LocalStore:
 
     def _load_in_place(self, folder: Path | str) -> None:
         """Load a whole snapshot into memory that no row has yet, and check it meanwhile."""
-        rooms = {name: own.rooms() for name, own in self._by_name.items()}
         try:
-            with Arriving() as arriving:
-                state = load(folder, self._tables, self._seed, arriving, rooms)
+            with Arriving({name: own.rooms() for name, own in self._by_name.items()}) as arriving:
+                state = load(folder, self._tables, self._seed, arriving)
                 self._restore(reshard([state], 0, HashBuckets(1)))
         except BaseException:
             if not self._is_new():

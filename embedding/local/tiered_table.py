@@ -24,7 +24,7 @@ from embedding.ids.packed import Entries
 from embedding.local.shared_rows import SharedRows
 from embedding.local.table import LocalTable, count_marked
 from embedding.mapped_arrays import mapped_zeros
-from embedding.snapshot.arriving import NO_ROOMS, Rooms
+from embedding.snapshot.arriving import Rooms
 from embedding.store import Floats, Ids, Index, Lookup, Table
 from embedding.table_state import Columns, TableState
 
@@ -187,7 +187,7 @@ class TieredTable(LocalTable):
 
     def rooms(self) -> Rooms:
         """None: some of the rows of a snapshot are for the disk."""
-        return NO_ROOMS
+        return {}
 
     def _frozen(self, marks: Bitmap | None) -> tuple[int, int, Iterator[Columns]]:
         rows, changed, warm = super()._frozen(marks)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -19,28 +20,38 @@ _BLOCK = 1 << 22  # bytes; read and hashed while they are in the processor's cac
 
 Rooms = Mapping[str, Floats]
 """Flat memory by the name of the tensor that may be read into it."""
-NO_ROOMS: Rooms = {}
+Take = Callable[[str, Path, int, tuple[int, ...], str], npt.NDArray[Any] | None]
+"""Of a tensor's name, file, first byte, shape and checksum: the memory into which it is being read; None for none."""
+
+
+def mapped(*_: object) -> None:
+    """A `Take` of nothing: tensors stay in their files."""
 
 
 class Arriving:
-    """Reads tensors into the memory of the rows they become, rather than through a mapping and once more.
+    """Reads tensors into the memory of the rows they become, rather than through a mapping and once more: `rooms` by
+    table.
 
     A context manager: when its block ends without an error, all have arrived. Raises TornCheckpointError there if one
     differs from its checksum.
 
-    >>> with Arriving() as arriving:
-    ...     arriving.take({}, "weights", Path("none"), 0, (2, 4), "") is None
+    >>> with Arriving({"item": {}}) as arriving:
+    ...     arriving.into("item")("weights", Path("none"), 0, (2, 4), "") is None
     True
     """
 
-    def __init__(self) -> None:
+    def __init__(self, rooms: Mapping[str, Rooms]) -> None:
+        self._rooms = rooms
         self._pool = ThreadPoolExecutor(1, "arriving")
         self._begun: list[Future[None]] = []
 
-    def take(
+    def into(self, table: str) -> Take:
+        """For the tensors of a table, as far as there is room for them."""
+        return partial(self._take, self._rooms[table])
+
+    def _take(
         self, rooms: Rooms, name: str, path: Path, begin: int, shape: tuple[int, ...], checksum: str
     ) -> npt.NDArray[Any] | None:
-        """The memory into which a tensor is being read from byte `begin` of a file; None if there is no room for it."""
         size = int(np.prod(shape))
         if name not in rooms or len(rooms[name]) < size:
             return None

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from embedding.multiplexed import shared_tables
-from embedding.snapshot.arriving import NO_ROOMS, Arriving, Rooms
+from embedding.snapshot.arriving import Arriving, Take, mapped
 from embedding.snapshot.consumer_state import ConsumerState, pack, resynced, unpack
 from embedding.snapshot.differences import differences
 from embedding.snapshot.increments import Base, SavedRows, completed
@@ -94,11 +94,10 @@ def load(
     tables: Mapping[str, Table],
     seed: int,
     arriving: Arriving | None = None,
-    rooms: Mapping[str, Rooms] | None = None,
 ) -> StoreState[TableState]:
     """Read a snapshot, with arrays mapped from its files; every byte has been checked when this returns.
 
-    But for what is `arriving` in `rooms`, by table: that is checked when it has arrived, and not before.
+    But for what is `arriving` in the memory of rows: that is checked when it has arrived, and not before.
 
     Tables may have gained or lost multiplexed rows since: rows that no table reads are dropped with a warning, new ones
     are initialised, and consumers get a full resync.
@@ -110,7 +109,7 @@ def load(
     manifest = read_manifest(folder)
     written = {spec["name"]: spec for spec in manifest["tables"]}
     _check_names(manifest, tables)
-    return _load(folder, manifest, written, tables, seed, arriving, rooms or {})
+    return _load(folder, manifest, written, tables, seed, arriving)
 
 
 @_advising()
@@ -120,7 +119,7 @@ def load_known(folder: Path | str, tables: Mapping[str, Table], seed: int) -> St
     manifest = read_manifest(folder)
     written = {spec["name"]: spec for spec in manifest["tables"]}
     known = {name: table for name, table in tables.items() if name in written}
-    state = _load(folder, manifest, written, known, seed, None, {})
+    state = _load(folder, manifest, written, known, seed)
     return StoreState(state.tables, state.multiplexed, {})
 
 
@@ -130,17 +129,16 @@ def _load(
     written: dict[str, Any],
     tables: Mapping[str, Table],
     seed: int,
-    arriving: Arriving | None,
-    rooms: Mapping[str, Rooms],
+    arriving: Arriving | None = None,
 ) -> StoreState[TableState]:
     _check_same(manifest, tables, seed)
 
-    def read(name: str, rooms: Rooms = NO_ROOMS) -> tuple[Arrays, dict[str, Any]]:
-        return read_arrays(folder / name, manifest["files"][name], arriving, rooms)
+    def read(name: str, take: Take = mapped) -> tuple[Arrays, dict[str, Any]]:
+        return read_arrays(folder / name, manifest["files"][name], take)
 
     older = manifests_below(folder, manifest)
-    rooms = {} if older else rooms  # the values of an increment are not those of all its rows
-    files = [(_table_file(i), rooms.get(name, NO_ROOMS)) for i, name in enumerate(written) if name in tables]
+    into = arriving.into if arriving and not older else lambda _: mapped  # an increment has not the values of all rows
+    files = [(_table_file(i), into(name)) for i, name in enumerate(written) if name in tables]
     loaded = {
         name: state if values is None else completed(state, [values, *_older(older, name)], folder)
         for name, state, values in map(read_table, starmap(read, files))

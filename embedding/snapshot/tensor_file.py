@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import xxhash
 
-from embedding.snapshot.arriving import NO_ROOMS, Arriving, Rooms
+from embedding.snapshot.arriving import Take, mapped
 from embedding.table_state import Arrays
 from recsys.errors import TornCheckpointError
 
@@ -105,10 +105,8 @@ def write_arrays(path: Path, arrays: Arrays, meta: dict[str, Any]) -> dict[str, 
     return writer.checksums
 
 
-def read_arrays(
-    path: Path, checksums: dict[str, str], arriving: Arriving | None = None, rooms: Rooms = NO_ROOMS
-) -> tuple[Arrays, dict[str, Any]]:
-    """The tensors, mapped from the file or `arriving` in `rooms`, and the metadata.
+def read_arrays(path: Path, checksums: dict[str, str], take: Take = mapped) -> tuple[Arrays, dict[str, Any]]:
+    """The tensors, mapped from the file or where `take` reads them to, and the metadata.
 
     Raises TornCheckpointError naming what is damaged.
     """
@@ -129,10 +127,10 @@ def read_arrays(
         if end > size:
             raise TornCheckpointError(f"{path} is damaged (ends within {name!r})")
         kind, shape = _TYPES[entry["dtype"]], tuple(entry["shape"])
-        if arriving and (array := arriving.take(rooms, name, path, begin, shape, checksums[name])) is not None:
-            arrays[name] = array
+        if (taken := take(name, path, begin, shape, checksums[name])) is not None:
+            arrays[name] = taken
             continue
-        array = np.zeros(shape, kind)
+        array: npt.NDArray[Any] = np.zeros(shape, kind)
         if end > begin:
             array = np.memmap(path, kind, "c", begin, shape).view(np.ndarray)  # private: writes never reach it
         if xxhash.xxh3_128(array.reshape(-1).view(np.uint8).data).hexdigest() != checksums[name]:

@@ -13,15 +13,10 @@ from pydantic import Field
 
 from serving.cache.entity_cache import EntityFeatures
 from serving.item_attribute import ItemAttribute
+from serving.limits import MOST_BOOST
 from serving.ranking.exploration import Floats
 from serving.ranking.query import Query
 from streaming.events.schema import Value
-
-MOST_BOOST = 1e6
-"""The largest `times`, and product of them, and `plus` or minus."""
-MOST_BOOSTS = 20
-"""Of the settings; a request may have as many. Each costs a look at every candidate, and a product of so many is a
-number."""
 
 
 class Boost(ItemAttribute):

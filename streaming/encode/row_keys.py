@@ -36,6 +36,15 @@ def impression_numbers(keys_B: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
     return keys_B >> _POSITION & (1 << _NUMBER) - 1
 
 
+def shown_items(keys_B: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """The part [B] of each key that says which shown item it is of, whatever the task; in the order of lists.
+
+    >>> shown_items(np.array([7 << 14 | 2, (1 << 44 | 7) << 14 | 2])).tolist() == [7 << 14 | 2] * 2
+    True
+    """
+    return keys_B & (1 << _POSITION + _NUMBER) - 1
+
+
 def read_key(key: int) -> RowKey:
     """What `row_keys` packed into one key.
 

@@ -36,31 +36,55 @@ class BatchFile(NamedTuple):
 
     def batches(self) -> Iterator[KeptBatch]:
         """Raises StateError when they are not what was written."""
-        return read_batches(self._data())
-
-    def origin(self) -> BatchOrigin:
-        """What the batches were made by. Raises StateError as `batches`."""
-        return origin_of(self._data())
+        return iter(self.content())
 
     def rows_of(self, users: Sequence[str]) -> int:
         """How many rows are of these users; 0 once it is removed. Raises StateError as `batches`."""
         with suppress(FileNotFoundError):
-            spec = self.origin().spec
-            return sum(len(kept.batch) - len(kept.without(users, spec).batch) for kept in self.batches())
+            return self.content().rows_of(users)
         return 0
 
     def drop(self, users: Sequence[str]) -> None:
         """Write it anew without the rows of these users, if it is there and has any. Raises StateError as `batches`."""
-        if self.rows_of(users):
-            with suppress(FileNotFoundError):  # retention has removed it meanwhile
-                spec = self.origin().spec
-                rewrite(self, (kept.without(users, spec) for kept in self.batches()))
+        with suppress(FileNotFoundError):  # retention has removed it
+            content = self.content()
+            if content.rows_of(users):
+                self.rewrite(content.origin, content.without(users))
 
-    def _data(self) -> pa.Buffer:
+    def rewrite(self, origin: BatchOrigin, batches: Iterable[KeptBatch]) -> None:
+        """Put these batches, at least one, in its place."""
+        new = GrowingFile(origin)
+        for kept in batches:
+            new.add(kept)
+        if new.finish().write(self.path.parent) != self.path:
+            self.path.unlink(missing_ok=True)
+            sync(self.path.parent)
+
+    def content(self) -> FileContent:
+        """Raises StateError when it is not what was written."""
         data = self.path.read_bytes()
         if xxh3_64_hexdigest(data) != self.digest:
             raise StateError(f"{self.path} is damaged: restore it from a copy, or replay the log instead")
-        return pa.py_buffer(data)
+        return FileContent(pa.py_buffer(data))
+
+
+class FileContent:
+    """What was read of a file, once: its batches, and what they were made by."""
+
+    def __init__(self, data: pa.Buffer) -> None:
+        self._data, self.origin = data, origin_of(data)
+
+    def __iter__(self) -> Iterator[KeptBatch]:
+        return read_batches(self._data)
+
+    def rows_of(self, users: Sequence[str]) -> int:
+        """How many rows are of these users."""
+        return sum(len(kept.batch) - len(less.batch) for kept, less in zip(self, self.without(users), strict=True))
+
+    def without(self, users: Sequence[str]) -> Iterator[KeptBatch]:
+        """The batches without the rows of these users."""
+        spec = self.origin.spec
+        return (kept.without(users, spec) for kept in self)
 
 
 class GrowingFile:
@@ -107,16 +131,6 @@ def batch_files(run: Path) -> list[BatchFile]:
     """The files of a run, in the order of their steps."""
     found = ((_NAME.fullmatch(path.name), path) for path in run.iterdir())
     return sorted(BatchFile(int(name[1]), int(name[2]), int(name[3]), name[4], path) for name, path in found if name)
-
-
-def rewrite(file: BatchFile, batches: Iterable[KeptBatch]) -> None:
-    """Put these batches, at least one, in the place of a file."""
-    new = GrowingFile(file.origin())
-    for kept in batches:
-        new.add(kept)
-    if new.finish().write(file.path.parent) != file.path:
-        file.path.unlink(missing_ok=True)
-        sync(file.path.parent)
 
 
 def remove_unfinished(run: Path) -> None:

@@ -11,13 +11,13 @@ from recsys.errors import StateError
 from streaming.encode.batch import TrainingBatch
 from streaming.kept.batch_files import (
     EndedFile,
+    FileContent,
     GrowingFile,
     batch_files,
     remove_before,
     remove_unfinished,
-    rewrite,
 )
-from streaming.kept.batch_format import BatchOrigin, KeptBatch, read_batches
+from streaming.kept.batch_format import BatchOrigin, KeptBatch
 
 logger = logging.getLogger(__name__)
 
@@ -50,7 +50,8 @@ class KeptBatches:
             if file.first > step:
                 file.path.unlink()
             elif file.last > step:  # it was written without checkpoints
-                rewrite(file, (kept for kept in file.batches() if kept.step <= step))
+                content = file.content()
+                file.rewrite(content.origin, (kept for kept in content if kept.step <= step))
 
     def add(self, step: int, batch: TrainingBatch) -> None:
         """The step with this number learns from the batch."""
@@ -101,7 +102,7 @@ class KeptBatches:
         self._forgotten.clear()
 
     def _without(self, file: EndedFile, users: Sequence[str]) -> EndedFile:
-        new, spec = GrowingFile(self._origin), self._origin.spec
-        for kept in read_batches(file.data):
-            new.add(kept.without(users, spec))
+        new = GrowingFile(self._origin)
+        for kept in FileContent(file.data).without(users):
+            new.add(kept)
         return new.finish()

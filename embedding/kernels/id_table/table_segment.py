@@ -41,6 +41,14 @@ AHEAD = 32  # ids between a prefetch and its use
 
 
 @inlined
+def _prefetch(table: Any, lines_S: Any, bits: Any, stride: Any, id_: Any) -> None:
+    """The line where the search for an id begins, and the one after it."""
+    word = home(mix(id_), bits, stride, lines_S) * U64(8)
+    prefetch_far(table, word)
+    prefetch_far(table, word + U64(8))
+
+
+@inlined
 def _next_row(state: Any, free: Any, capacity: Any) -> Any:
     """The row for the next new id, -1 when all are in use."""
     if state[FREE_TOP] > 0:
@@ -78,9 +86,7 @@ def insert(
     """
     for t in range(start, len(positions)):
         if t + AHEAD < len(positions):
-            word = home(mix(ids_N[positions[t + AHEAD]]), bits, stride, lines_S) * U64(8)
-            prefetch_far(table, word)
-            prefetch_far(table, word + U64(8))
+            _prefetch(table, lines_S, bits, stride, ids_N[positions[t + AHEAD]])
         i = positions[t]
         h = mix(ids_N[i])
         segment = h >> (S64 - bits)
@@ -151,9 +157,7 @@ def put(
     """
     for i in range(start, len(ids_N)):
         if i + AHEAD < len(ids_N):
-            word = home(mix(ids_N[i + AHEAD]), bits, stride, lines_S) * U64(8)
-            prefetch_far(table, word)
-            prefetch_far(table, word + U64(8))
+            _prefetch(table, lines_S, bits, stride, ids_N[i + AHEAD])
         h = mix(ids_N[i])
         segment = h >> (S64 - bits)
         if counts_S[segment] >= limits_S[segment]:

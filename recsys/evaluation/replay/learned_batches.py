@@ -139,7 +139,7 @@ def _check(config: Config, files: Sequence[BatchFile]) -> None:
             )
     wanted = wiring.batch_origin(config)
     for file in files:
-        if differing := file.origin().differences(wanted):
+        if differing := file.content().origin.differences(wanted):
             raise InvalidValueError(
                 f"--batches: {file.path} was made with other {', '.join(differing)}. Put the settings back, or leave "
                 "--batches out to replay the log"

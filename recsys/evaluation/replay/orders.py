@@ -19,6 +19,7 @@ from recsys.off_policy.estimates import Contributions, Estimate, contributions
 from recsys.off_policy.overlap import effective_sample_size, no_overlap
 from recsys.off_policy.policies import Policy
 from serving.ranking.task_score import TaskScore
+from streaming.encode.row_keys import shown_items
 
 TOPS = (1, 3)
 """Clicks are counted in so many first positions."""
@@ -38,14 +39,10 @@ class Rule:
         return self.score.share(self.score.of(scores_RT, self.tasks), self.tasks)
 
 
-_ITEM = (1 << 58) - 1
-"""The part of a row's key that says which shown item it is of."""
-
-
 def _rows_of_items(rows: ScoredRows, tasks: int) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
     """Numbers [R, T] of the rows of the first task's items in each task, and whether the item [R] has one in all."""
     every = rows.slice(0, len(rows))
-    keys = every.keys_B & _ITEM
+    keys = shown_items(every.keys_B)
     wanted_R = keys[rows.places(0)]
     at_RT = np.zeros((len(wanted_R), tasks), np.int64)
     for task in range(tasks):

@@ -28,6 +28,7 @@ from recsys.fit.studies.returns_result import CurvePoint, ReturnsResult, Returns
 from recsys.training.learner import Learner
 from serving.ranking.task_score import TaskScore
 from streaming.encode.batch import TrainingBatch
+from streaming.encode.row_keys import impression_numbers, shown_items
 from streaming.log.memory_log import MemoryLog
 
 TASKS = ("click", RETURN)
@@ -107,10 +108,11 @@ class _Lists:
         """Those that were shown from `start` (ms) on."""
         shown = rows.take(np.flatnonzero(rows.times_B >= start))
         of_task = [shown.take(np.flatnonzero(shown.tasks_B == task)) for task in range(len(TASKS))]
-        ordered = [each.take(np.argsort(_item(each))) for each in of_task]
-        first, *others = (_item(each) for each in ordered)
+        ordered = [each.take(np.argsort(shown_items(each.keys_B))) for each in of_task]
+        first, *others = (shown_items(each.keys_B) for each in ordered)
         assert all(np.array_equal(first, other) for other in others), "a shown item has a label of each task"
-        assert np.array_equal(first[::2] >> 14, first[1::2] >> 14), "a list has two articles"
+        lists = impression_numbers(first)
+        assert np.array_equal(lists[::2], lists[1::2]), "a list has two articles"
         labels_RT = np.stack([each.labels_B for each in ordered], 1)
         return _Lists(ordered, labels_RT.reshape(-1, 2, len(TASKS)))
 
@@ -123,11 +125,6 @@ class _Lists:
             labels_LT = self.labels_LAT[np.arange(len(first_L)), first_L]
             clicks, returns = labels_LT.mean(0).tolist()
             yield CurvePoint(by=name, clicks=round(clicks, 6), returns=round(returns, 6))
-
-
-def _item(rows: TrainingBatch) -> npt.NDArray[np.int64]:
-    """Tells a shown item [R] whatever the task, in the order of lists."""
-    return rows.keys_B & ((1 << 58) - 1)
 
 
 def _scored(learner: Learner, rows: TrainingBatch) -> npt.NDArray[np.float32]:

@@ -8,35 +8,31 @@ from typing import Annotated
 import msgspec
 
 from recsys.errors import InvalidValueError
+from serving.limits import ITEM_FEATURE, ITEM_FEATURE_IN_WORDS, MOST_BOOST, MOST_BOOSTS
 from streaming.events.schema import Features, Id, Impression, Millis, Value
 
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 MOST_LISTS = 200
 """Of one request."""
-_ITEM_FEATURE = r"^item\.[^.\s]+$"
 
 
 class ItemBoost(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Makes the scores of the items that have the value of the feature, such as `item.maker`, `times` as large, and
     `plus` larger; it has one of both. Of several, products come first. A list has a value that it contains."""
 
-    feature: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": _ITEM_FEATURE})]
+    feature: Annotated[str, msgspec.Meta(extra_json_schema={"pattern": ITEM_FEATURE})]
     value: str | bool | int
-    times: Annotated[float, msgspec.Meta(ge=0, le=1e6)] = 1.0
-    plus: Annotated[float, msgspec.Meta(ge=-1e6, le=1e6)] = 0.0
+    times: Annotated[float, msgspec.Meta(ge=0, le=MOST_BOOST)] = 1.0
+    plus: Annotated[float, msgspec.Meta(ge=-MOST_BOOST, le=MOST_BOOST)] = 0.0
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(_ITEM_FEATURE, self.feature):
-            raise InvalidValueError(
-                "field `feature` must be a feature of items, written with `item.` before its name, "
-                f"not {self.feature!r:.80}"
-            )
+        if not re.fullmatch(ITEM_FEATURE, self.feature):
+            raise InvalidValueError(f"field `feature` must be {ITEM_FEATURE_IN_WORDS}, not {self.feature!r:.80}")
         if self.times == 1 and self.plus == 0:
             raise InvalidValueError(f"that of {self.feature:.80} has no effect: write times, or plus")
 
 
-ItemBoosts = Annotated[list[ItemBoost], msgspec.Meta(max_length=20)]
-"""Each costs a look at every candidate."""
+ItemBoosts = Annotated[list[ItemBoost], msgspec.Meta(max_length=MOST_BOOSTS)]
 
 
 class RankRequest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

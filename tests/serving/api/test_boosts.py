@@ -12,7 +12,8 @@ from pydantic import ValidationError
 from recsys.config.file import parse
 from recsys.errors import ConfigError, InvalidValueError
 from serving.experiments.assignment import Arm, Experiment
-from serving.ranking.boost import MOST_BOOST, MOST_BOOSTS, Boost
+from serving.limits import MOST_BOOST, MOST_BOOSTS
+from serving.ranking.boost import Boost
 from serving.settings import ServingSettings
 from streaming.events.schema import Impression
 from streaming.ingest.codec import Rules
